@@ -5,12 +5,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.setup-stamp
 PACKAGES := libs/api libs/common libs/local services/events services/capacity services/pricing services/gateway
-SITE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-PROTOS = $(shell cd protos && find holdfast -name '*.proto' | sort)
-PROTOC = PATH=$(CURDIR)/.venv/bin:$$PATH $(BIN)/python -m grpc_tools.protoc -Iprotos -Ilibs/api/third_party -I$(SITE)
+
+# How often each fault is tried: a small share in `make test`, more in `make faults`, as many as given in `make faults-long`.
+FAULT_TRIALS ?= 5
+FAULT_TRIALS_LONG ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint format proto proto-check lock bench faults audit clean
+.PHONY: help setup run stop test lint format proto proto-check proto-lint proto-breaking compose-check docs-check secrets-check \
+	lock bench faults faults-long audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -36,21 +38,51 @@ stop: setup ## stop a mesh that runs in another terminal
 test: setup ## run every test, against real servers that the tests start themselves
 	@$(BIN)/pytest -q tests
 
-lint: setup proto-check ## formatting, types, import rules, architecture, contracts, compose file
+lint: setup proto-check proto-lint proto-breaking compose-check docs-check ## formatting, types, import rules, security, architecture, contracts, compose file
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q tests/architecture
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/bandit --quiet --recursive --severity-level medium --confidence-level medium --configfile pyproject.toml libs services
+	@$(BIN)/pytest -q tests/architecture tests/contract
 
 format: setup ## format and fix what can be fixed mechanically
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 proto: setup ## generate libs/api from protos/
-	@find libs/api/holdfast libs/api/buf -name '*_pb2*' -delete 2>/dev/null || true
-	@$(PROTOC) --python_out=libs/api --mypy_out=quiet:libs/api $(PROTOS) buf/validate/validate.proto
-	@$(PROTOC) --grpc_python_out=libs/api --mypy_grpc_out=quiet:libs/api $(filter %_service.proto,$(PROTOS))
+	@.ci/contracts generate
+
+proto-check: setup ## fail if libs/api is not what protos/ generates
+	@.ci/contracts check
+
+proto-lint: setup # buf lint, offline
+	@.ci/contracts lint
+
+proto-breaking: setup # buf breaking against the last tag's contracts
+	@.ci/contracts breaking
+
+compose-check: setup # check compose.yaml against its schema
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+
+docs-check: setup # fail if docs/configuration.md is not what the settings generate
+	@true
+
+secrets-check: setup # fail if a tracked file holds something that looks like a secret and is not in the baseline
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+
+bench: setup ## measure, and print what was measured on
+	@$(BIN)/python -m benchmarks
+
+faults: setup ## kill, freeze and cut things for some minutes
+	@HOLDFAST_FAULT_TRIALS=$(FAULT_TRIALS) $(BIN)/pytest -q tests/faults -m faults
+
+faults-long: setup ## the same, as often as FAULT_TRIALS_LONG says
+	@HOLDFAST_FAULT_TRIALS=$(FAULT_TRIALS_LONG) $(BIN)/pytest -q tests/faults -m faults
+
+audit: setup secrets-check ## look for secrets, unsafe code and known vulnerabilities of the requirements
+	@$(BIN)/bandit --quiet --recursive --severity-level medium --confidence-level medium --configfile pyproject.toml libs services
+	@.ci/audit-requirements
 
 lock: setup ## resolve the requirements anew and write them, with hashes and without index hosts
 	@$(BIN)/uv lock --quiet --upgrade
@@ -59,5 +91,5 @@ lock: setup ## resolve the requirements anew and write them, with hashes and wit
 	@$(BIN)/uv export --quiet --frozen --no-emit-workspace --no-header --no-annotate -o requirements/dev.txt
 
 clean: ## remove what was built; the mesh's data stays (holdfast reset removes it)
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench dist uv.lock
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .bench dist uv.lock
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
