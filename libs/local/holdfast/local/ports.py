@@ -1,0 +1,62 @@
+"""TCP ports of 127.0.0.1: which are free, and who has one that is not."""
+
+import random
+import socket
+from collections.abc import Container
+from contextlib import closing
+
+import psutil
+
+# Below the range from which systems take the local ports of outgoing connections (32768 on Linux): a port chosen here is
+# still there when a server that was stopped or killed wants it back.
+FIRST_CHOICE = 20_000
+LAST_CHOICE = 32_000
+ATTEMPTS = 200
+
+
+class PortTakenError(Exception):
+    """A port that was asked for explicitly is in use; the message names the port, the holder and the variable."""
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the port now."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT is no hindrance
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def choose(excluding: Container[int] = ()) -> int:
+    """A free port at random; raises PortTakenError when none is found in ATTEMPTS tries."""
+    generator = random.SystemRandom()
+    for _ in range(ATTEMPTS):
+        port = generator.randint(FIRST_CHOICE, LAST_CHOICE)
+        if port not in excluding and is_free(port):
+            return port
+    raise PortTakenError(f"no free port found between {FIRST_CHOICE} and {LAST_CHOICE}")
+
+
+def holder(port: int) -> str | None:
+    """Who listens on the port, `valkey-server (pid 4711)`; None if that cannot be seen."""
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:
+        return None
+    for connection in connections:
+        listening = connection.status == psutil.CONN_LISTEN
+        if listening and connection.laddr and connection.laddr.port == port and connection.pid is not None:
+            try:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            except psutil.NoSuchProcess:
+                return None
+    return None
+
+
+def taken(*, name: str, port: int, variable: str) -> PortTakenError:
+    """The error for a port that was asked for and is in use."""
+    who = holder(port)
+    by = f" by {who}" if who else ""
+    return PortTakenError(f"port {port} for {name} is in use{by}; stop that, or choose another port with {variable}")
