@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped] # the package has no stubs
+from google.rpc import error_details_pb2, status_pb2
 
 from holdfast.common.errors import DomainError, FieldViolation, Reason
 
