@@ -1,0 +1,188 @@
+"""Price tiers in the database: the current row of each, and its immutable history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import ARRAY, Text, and_, any_, bindparam, func, insert, literal, select, true, tuple_, update
+from sqlalchemy.exc import IntegrityError
+
+from holdfast.common.errors import DomainError, FieldViolation, Reason
+from holdfast.pricing.domain.price_tiers import PriceTerms, PriceTier
+from holdfast.pricing.store.tables import price_tier_versions, price_tiers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, RowMapping
+
+    from holdfast.common.database import Transaction
+
+_TERMS: Final = tuple(field.name for field in fields(PriceTerms))
+_NAME_INDEX: Final = "price_tiers_name"
+_ONE: Final = select(literal(1).label("one")).subquery("one")
+_FIND: Final = select(func.clock_timestamp().label("read_time"), *price_tiers.c).select_from(
+    _ONE.outerjoin(
+        price_tiers,
+        and_(
+            price_tiers.c.organization_id == bindparam("of_organization"),
+            price_tiers.c.id == any_(bindparam("ids", type_=ARRAY(Text))),
+            price_tiers.c.delete_time.is_(None),
+        ),
+    )
+)
+"""The tiers of some ids and the time of the reading, in one round trip, also when there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which of an event's tiers a list has."""
+
+    event_id: str
+    only_active: bool
+    only_visible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PageCursor:
+    """The place of a tier in an event's list."""
+
+    display_order: int
+    create_time: datetime
+    id: str
+
+
+async def find(transaction: Transaction, ids: Sequence[str]) -> tuple[datetime, dict[str, PriceTier]]:
+    """Read those of some tiers that the organization has, by id, and the database's time of the reading."""
+    result = await transaction.execute(
+        _FIND, {"of_organization": transaction.require_organization(), "ids": list(dict.fromkeys(ids))}
+    )
+    rows = result.mappings().all()
+    read_time: datetime = rows[0]["read_time"]
+    return read_time, {row["id"]: _price_tier(row) for row in rows if row["id"] is not None}
+
+
+async def lock(transaction: Transaction, price_tier_id: str) -> PriceTier | None:
+    """Read a tier and keep others from changing it until the transaction ends; None when there is none."""
+    row = (
+        (
+            await transaction.execute(
+                select(*price_tiers.c)
+                .where(_live(transaction), price_tiers.c.id == price_tier_id)
+                .with_for_update(key_share=True)
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else _price_tier(row)
+
+
+async def add(transaction: Transaction, tier: PriceTier, *, actor: str) -> None:
+    """Write a new tier and its first version. Raises NAME_TAKEN."""
+    await _with_unique_name(
+        transaction,
+        insert(price_tiers).values(
+            organization_id=tier.organization_id,
+            id=tier.id,
+            event_id=tier.event_id,
+            version=tier.version,
+            create_time=tier.create_time,
+            update_time=tier.update_time,
+            **_values(tier.terms),
+        ),
+        tier,
+    )
+    await _add_version(transaction, tier, actor=actor)
+
+
+async def change(transaction: Transaction, tier: PriceTier, *, actor: str) -> None:
+    """Write the next version of a tier that this transaction has locked. Raises NAME_TAKEN."""
+    await _with_unique_name(
+        transaction,
+        update(price_tiers)
+        .where(_live(transaction), price_tiers.c.id == tier.id, price_tiers.c.version == tier.version - 1)
+        .values(version=tier.version, update_time=tier.update_time, **_values(tier.terms)),
+        tier,
+    )
+    await _add_version(transaction, tier, actor=actor)
+
+
+async def page(transaction: Transaction, listing: Listing, *, after: PageCursor | None, limit: int) -> list[PriceTier]:
+    """Read at most `limit` tiers of a list by display order, then creation, that come after `after`."""
+    keys = (price_tiers.c.display_order, price_tiers.c.create_time, price_tiers.c.id)
+    statement = select(*price_tiers.c).where(*_listed(transaction, listing)).order_by(*keys).limit(limit)
+    if after is not None:
+        statement = statement.where(tuple_(*keys) > tuple_(after.display_order, after.create_time, after.id))
+    return [_price_tier(row) for row in (await transaction.execute(statement)).mappings()]
+
+
+async def count(transaction: Transaction, listing: Listing) -> int:
+    """Count the tiers that the pages of a list have together."""
+    statement = select(func.count()).select_from(price_tiers).where(*_listed(transaction, listing))
+    total: int = (await transaction.execute(statement)).scalar_one()
+    return total
+
+
+def _live(transaction: Transaction) -> ColumnElement[bool]:
+    return and_(
+        price_tiers.c.organization_id == transaction.require_organization(), price_tiers.c.delete_time.is_(None)
+    )
+
+
+def _listed(transaction: Transaction, listing: Listing) -> list[ColumnElement[bool]]:
+    conditions = [_live(transaction), price_tiers.c.event_id == listing.event_id]
+    if listing.only_active:
+        conditions.append(price_tiers.c.active.is_(true()))
+    if listing.only_visible:
+        conditions.append(price_tiers.c.visible.is_(true()))
+    return conditions
+
+
+async def _with_unique_name(transaction: Transaction, statement: Any, tier: PriceTier) -> None:
+    try:
+        result = await transaction.execute(statement)
+    except IntegrityError as error:
+        if _NAME_INDEX not in str(error.orig):
+            raise
+        name = tier.terms.name
+        raise DomainError(
+            Reason.NAME_TAKEN,
+            "the event has a price tier of this name",
+            metadata={"name": name},
+            violations=(FieldViolation(field="price_tier.name", message="the event has a price tier of this name"),),
+        ) from None
+    if result.rowcount != 1:
+        raise RuntimeError("a price tier was changed without its lock")
+
+
+async def _add_version(transaction: Transaction, tier: PriceTier, *, actor: str) -> None:
+    await transaction.execute(
+        insert(price_tier_versions).values(
+            organization_id=tier.organization_id,
+            price_tier_id=tier.id,
+            version=tier.version,
+            event_id=tier.event_id,
+            actor=actor,
+            occur_time=tier.update_time,
+            **_values(tier.terms),
+        )
+    )
+
+
+def _values(terms: PriceTerms) -> dict[str, Any]:
+    return {name: getattr(terms, name) for name in _TERMS}
+
+
+def _price_tier(row: RowMapping) -> PriceTier:
+    return PriceTier(
+        id=row["id"],
+        organization_id=row["organization_id"],
+        event_id=row["event_id"],
+        terms=PriceTerms(**{name: row[name] for name in _TERMS}),
+        version=row["version"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+    )
