@@ -1,0 +1,214 @@
+"""Calls to another service of the mesh: one channel, deadline, bounded retries, circuit breaker, typed errors."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+from holdfast.common.circuit_breaker import BreakerPolicy, CircuitBreaker, State
+from holdfast.common.errors import DomainError, Reason
+from holdfast.common.rpc_call import current_call
+from holdfast.common.rpc_channel import ATTEMPTS_MAX, MeshChannel, Method
+from holdfast.common.status import from_rpc_error
+from holdfast.common.telemetry import TRACEPARENT, format_traceparent, span
+
+if TYPE_CHECKING:
+    from holdfast.common.mesh_identity import MeshIdentity, Principal
+    from holdfast.common.metrics import Metrics
+
+Q = TypeVar("Q", bound=Message)
+R = TypeVar("R", bound=Message)
+
+DEADLINE_MARGIN_SECONDS: Final = 0.02
+"""What a call leaves of its caller's deadline, for the caller's own answer."""
+RETRY_AFTER_SECONDS: Final = 1.0
+_BACKOFF_SECONDS: Final = 0.02
+_BUDGET_MAX: Final = 10.0
+_BUDGET_PER_SUCCESS: Final = 0.1
+_ATTEMPT_SECONDS_MIN: Final = 0.005
+
+_NO_ANSWER: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN})
+logger = structlog.get_logger(__name__)
+
+
+class Peer:
+    """Another service of the mesh. Made in the composition root, one for each; stubs are made on `channel`.
+
+    `target` is host:port, or several separated by commas. The server must show the certificate of `name`.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        target: str,
+        identity: MeshIdentity,
+        metrics: Metrics | None = None,
+        breaker: BreakerPolicy | None = None,
+    ) -> None:
+        self.name = name
+        self.breaker = CircuitBreaker(breaker)
+        self._channel = MeshChannel(name=name, target=target, identity=identity)
+        self._metrics = metrics
+        self._budget = _BUDGET_MAX
+        if metrics is not None:
+            metrics.breaker_open.labels(name).set_function(lambda: float(self.breaker.state is not State.CLOSED))
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel for stubs; it stays the same when certificates change."""
+        return self._channel
+
+    async def start(self) -> None:
+        """Begin to connect; does not wait for the peer."""
+        self._channel.start()
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    def reload(self) -> None:
+        """Take over changed certificates now rather than at the next look."""
+        self._channel.reload()
+
+    async def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Q, R] | grpc.UnaryUnaryMultiCallable[Q, R],
+        request: Q,
+        *,
+        principal: Principal,
+        deadline_seconds: float,
+    ) -> R:
+        """Make a call on a principal's behalf and give the response.
+
+        The deadline is `deadline_seconds` from now, or what is left of the present call's, less a margin, if that is
+        sooner. Sent again when the peer is unavailable: at most three times in all, within the deadline and a budget,
+        and only if the contract or the request's `request_id` makes that safe.
+
+        Raises DomainError: the peer's own refusal with its reason and metadata; DEADLINE_EXCEEDED when the present
+        call's time is over; DEPENDENCY_UNAVAILABLE{dependency} when the peer does not answer, or has not for a while.
+        """
+        response, _ = await self.call_with_metadata(
+            method, request, principal=principal, deadline_seconds=deadline_seconds
+        )
+        return response
+
+    async def call_with_metadata(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Q, R] | grpc.UnaryUnaryMultiCallable[Q, R],
+        request: Q,
+        *,
+        principal: Principal,
+        deadline_seconds: float,
+    ) -> tuple[R, dict[str, str | bytes]]:
+        """Like `call`, and give the trailing metadata too (`holdfast-replayed`)."""
+        deadline = time.monotonic() + _seconds_for(deadline_seconds)
+        if not self.breaker.admit():
+            self._count("BREAKER_OPEN")
+            raise self._unavailable(self.breaker.retry_after_seconds())
+        path = method.path if isinstance(method, Method) else self.name
+        settled = False
+        started = time.perf_counter()
+        try:
+            with span(path.removeprefix("/"), kind=SpanKind.CLIENT):
+                result: tuple[R, dict[str, str | bytes]] = await self._attempts(
+                    method, request, principal=principal, deadline=deadline
+                )
+            self.breaker.succeeded()
+            settled = True
+            self._budget = min(_BUDGET_MAX, self._budget + _BUDGET_PER_SUCCESS)
+            self._count("OK")
+        except grpc.aio.AioRpcError as error:
+            refusal = from_rpc_error(error)
+            settled = True
+            # An answer with a reason is an answer, however unwelcome; silence is the peer's failure.
+            if refusal is None and error.code() in _NO_ANSWER:
+                self.breaker.failed()
+            else:
+                self.breaker.succeeded()
+            self._count(error.code().name)
+            raise (refusal or self._translate(error)) from None
+        finally:
+            if not settled:
+                self.breaker.abandoned()
+            if self._metrics is not None:
+                self._metrics.client_duration_seconds.labels(self.name).observe(time.perf_counter() - started)
+        return result
+
+    async def _attempts(
+        self, method: Any, request: Message, *, principal: Principal, deadline: float
+    ) -> tuple[Any, dict[str, str | bytes]]:
+        metadata = _metadata(principal)
+        again = bool(getattr(request, "request_id", ""))
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            seconds = max(_ATTEMPT_SECONDS_MIN, deadline - time.monotonic())
+            running = method(request, metadata=metadata, timeout=seconds)
+            try:
+                response = await running
+            except grpc.aio.AioRpcError as error:
+                pause = random.uniform(0.5, 1.0) * _BACKOFF_SECONDS * 2**attempt  # noqa: S311 - not a secret
+                if not again or not self._may_repeat(error, attempt, pause, deadline):
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return response, dict(await running.trailing_metadata())
+        raise AssertionError("the last attempt returns or raises")
+
+    def _may_repeat(self, error: grpc.aio.AioRpcError, attempt: int, pause: float, deadline: float) -> bool:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE or attempt >= ATTEMPTS_MAX:
+            return False
+        if self._budget < 1.0 or time.monotonic() + pause >= deadline:
+            return False
+        self._budget -= 1.0
+        if self._metrics is not None:
+            self._metrics.client_retries_total.labels(self.name).inc()
+        return True
+
+    def _translate(self, error: grpc.aio.AioRpcError) -> DomainError:
+        """Give the error of a status that carries no reason of the mesh."""
+        call = current_call.get()
+        code = error.code()
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED and call is not None and call.remaining() <= 0:
+            return DomainError(Reason.DEADLINE_EXCEEDED, "the call's time is over")
+        log = logger.warning if code in _NO_ANSWER else logger.error
+        log("peer failed", peer=self.name, code=code.name, cause=error.details())
+        return self._unavailable(RETRY_AFTER_SECONDS)
+
+    def _unavailable(self, retry_after_seconds: float) -> DomainError:
+        return DomainError(
+            Reason.DEPENDENCY_UNAVAILABLE,
+            f"{self.name} does not answer",
+            metadata={"dependency": self.name},
+            retry_after_seconds=retry_after_seconds,
+        )
+
+    def _count(self, code: str) -> None:
+        if self._metrics is not None:
+            self._metrics.client_requests_total.labels(self.name, code).inc()
+
+
+def _seconds_for(deadline_seconds: float) -> float:
+    """Give how long a call may take; DEADLINE_EXCEEDED when the present call's time does not suffice."""
+    call = current_call.get()
+    if call is None:
+        return deadline_seconds
+    left = call.remaining() - DEADLINE_MARGIN_SECONDS
+    if left <= 0:
+        raise DomainError(Reason.DEADLINE_EXCEEDED, "the call's time is over")
+    return min(deadline_seconds, left)
+
+
+def _metadata(principal: Principal) -> grpc.aio.Metadata:
+    metadata = grpc.aio.Metadata(principal.to_metadata())
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        metadata.add(TRACEPARENT, format_traceparent(context))
+    return metadata
