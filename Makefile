@@ -44,7 +44,7 @@ lint: setup proto-check proto-lint proto-breaking compose-check docs-check ## fo
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/bandit --quiet --recursive --severity-level medium --confidence-level medium --configfile pyproject.toml libs services
-	@$(BIN)/pytest -q tests/architecture tests/contract
+	@$(BIN)/pytest -q tests/architecture
 
 format: setup ## format and fix what can be fixed mechanically
 	@$(BIN)/ruff format .
