@@ -1,13 +1,19 @@
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from holdfast.common.errors import Reason
 from holdfast.pricing.domain.price_locks import LockLine, PriceLock, PriceRefusal, lock_price
-from tests.unit.pricing.factories import NOW, price_tier
+from tests.unit.pricing.factories import NOW, price_tier, usd
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from holdfast.pricing.domain.price_tiers import PriceTier
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -37,7 +43,7 @@ def test_a_lock_is_good_for_thirty_seconds() -> None:
     outcome = lock_price(line(), TIER, now=NOW)
     assert isinstance(outcome, PriceLock)
     assert (outcome.lock_time, outcome.expire_time) == (NOW, NOW + 30 * SECOND)
-    assert outcome.breakdown.total == 20000
+    assert outcome.breakdown().total == 20000
     assert outcome.price_tier.version == 3
 
 
@@ -86,3 +92,18 @@ def test_outside_the_sales_window_the_refusal_says_when_it_opens() -> None:
     assert early.reason is late.reason is Reason.SALES_WINDOW_CLOSED
     assert early.metadata == {**window, "next_change_time": "2026-05-01T12:00:00Z"}
     assert late.metadata == window
+
+
+def test_locks_share_a_price_only_while_the_same_version_and_price_are_in_force() -> None:
+    tier = price_tier(early_bird_price=usd("80.00"), early_bird_end_time=NOW + HOUR)
+    other_version = replace(tier, version=4)
+
+    def price_of(of: PriceTier, *, quantity: int = 2, now: datetime = NOW) -> Hashable:
+        outcome = lock_price(line(quantity=quantity), of, now=now)
+        assert isinstance(outcome, PriceLock)
+        return outcome.same_price()
+
+    assert price_of(tier) == price_of(tier, now=NOW + SECOND)
+    assert price_of(tier) != price_of(tier, now=NOW + HOUR)
+    assert price_of(tier) != price_of(tier, quantity=3)
+    assert price_of(tier) != price_of(other_version)

@@ -9,7 +9,7 @@ from holdfast.api.pricing.v1 import locked_price_pb2, price_tier_pb2, quote_serv
 from holdfast.common.errors import DomainError, FieldViolation, Reason, invalid
 from holdfast.common.money import Money
 from holdfast.common.protobuf import from_money, to_datetime, to_money, to_timestamp
-from holdfast.pricing.domain.price_locks import LockLine, PriceLock, PriceRefusal
+from holdfast.pricing.domain.price_locks import LockLine
 from holdfast.pricing.domain.rates import parse_percent, parse_rate, percent_string, rate_string
 from holdfast.pricing.domain.terms import MONEY_FIELDS, TermsChange
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from holdfast.pricing.domain.calculator import Breakdown
+    from holdfast.pricing.domain.price_locks import PriceLock, PriceRefusal
     from holdfast.pricing.domain.price_tiers import PriceTerms, PriceTier
 
 _TIMES: Final = ("early_bird_end_time", "last_minute_start_time", "sales_start_time", "sales_end_time")
@@ -154,19 +155,22 @@ def lock_line(line: quote_service_pb2.LockPriceLine) -> LockLine:
     )
 
 
-def lock_outcome(outcome: PriceLock | PriceRefusal) -> quote_service_pb2.LockPriceOutcome:
-    """Give what became of a line."""
-    if isinstance(outcome, PriceRefusal):
-        return quote_service_pb2.LockPriceOutcome(
-            refusal=quote_service_pb2.PriceRefusal(reason=_reason(outcome.reason), metadata=outcome.metadata)
-        )
+def price_refusal(refusal: PriceRefusal) -> quote_service_pb2.LockPriceOutcome:
+    """Give why a line got no price."""
+    return quote_service_pb2.LockPriceOutcome(
+        refusal=quote_service_pb2.PriceRefusal(reason=_reason(refusal.reason), metadata=refusal.metadata)
+    )
+
+
+def price_lock(outcome: PriceLock, price: locked_price_pb2.PriceBreakdown) -> quote_service_pb2.LockPriceOutcome:
+    """Give the lock of a line, with its price as `price_breakdown` gives it."""
     terms = outcome.price_tier.terms
     lock = quote_service_pb2.PriceLock(
         price=locked_price_pb2.LockedPrice(
             price_tier_id=outcome.price_tier.id,
             price_tier_version=outcome.price_tier.version,
             price_tier_name=terms.name,
-            breakdown=price_breakdown(outcome.breakdown),
+            breakdown=price,
             lock_time=to_timestamp(outcome.lock_time),
         ),
         expire_time=to_timestamp(outcome.expire_time),

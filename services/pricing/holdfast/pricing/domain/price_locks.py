@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from holdfast.common.errors import Reason
-from holdfast.pricing.domain.calculator import Breakdown, calculate
+from holdfast.pricing.domain.calculator import Breakdown, calculate, price_phase
 from holdfast.pricing.domain.times import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
     from datetime import datetime
 
     from holdfast.pricing.domain.price_tiers import PriceTerms, PriceTier
@@ -37,9 +37,21 @@ class PriceLock:
     """A price good for a hold that is placed not after `expire_time`."""
 
     price_tier: PriceTier
-    breakdown: Breakdown
+    quantity: int
     lock_time: datetime
     expire_time: datetime
+
+    def breakdown(self) -> Breakdown:
+        """Compute the price, as it is at `lock_time`."""
+        return calculate(self.price_tier.terms, quantity=self.quantity, now=self.lock_time)
+
+    def same_price(self) -> Hashable:
+        """Give what is equal for two locks exactly when their prices are computed from the same: a version of a tier
+        never changes, and time matters only by which of its prices is in force.
+        """
+        tier = self.price_tier
+        phase = price_phase(tier.terms, self.lock_time)
+        return tier.organization_id, tier.id, tier.version, self.quantity, phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ def lock_price(line: LockLine, price_tier: PriceTier | None, *, now: datetime) -
         return PriceRefusal(Reason.SALES_WINDOW_CLOSED, _window(line, terms, now))
     return PriceLock(
         price_tier=price_tier,
-        breakdown=calculate(terms, quantity=line.quantity, now=now),
+        quantity=line.quantity,
         lock_time=now,
         expire_time=now + timedelta(seconds=PRICE_LOCK_TTL_SECONDS),
     )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 from holdfast.api.pricing.v1 import quote_service_pb2
 from holdfast.common.protobuf import to_timestamp
 from holdfast.pricing import convert
+from holdfast.pricing.domain.price_locks import LockLine, PriceLock, PriceRefusal
 from holdfast.pricing.operations import prices
+from holdfast.pricing.rpc.breakdowns import Breakdowns
 from holdfast.pricing.rpc.price_tiers import sees_visible_only
 
 if TYPE_CHECKING:
     from holdfast.common.database import Database
     from holdfast.common.rpc_server import Call
-    from holdfast.pricing.domain.price_locks import LockLine
 
 ORGANIZATIONS_AT_ONCE: Final = 4
 """How many organizations of one batch are read at the same time; each needs a transaction of its own."""
@@ -25,6 +26,7 @@ class QuoteServicer:
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
+        self._breakdowns = Breakdowns()
 
     async def calculate_price(
         self, request: quote_service_pb2.CalculatePriceRequest, call: Call
@@ -60,6 +62,11 @@ class QuoteServicer:
         await self._lock_all(by_organization, outcomes, call)
         return quote_service_pb2.LockPricesResponse(outcomes=[outcomes[lines[content]] for content in same])
 
+    def _outcome(self, outcome: PriceLock | PriceRefusal) -> quote_service_pb2.LockPriceOutcome:
+        if isinstance(outcome, PriceRefusal):
+            return convert.price_refusal(outcome)
+        return convert.price_lock(outcome, self._breakdowns.of(outcome))
+
     async def _lock_all(
         self,
         by_organization: dict[str, set[LockLine]],
@@ -77,7 +84,7 @@ class QuoteServicer:
                     deadline=call.deadline,
                 )
                 for line, outcome in decided.items():
-                    outcomes[line] = convert.lock_outcome(outcome)
+                    outcomes[line] = self._outcome(outcome)
 
         if len(by_organization) == 1:
             await work()
