@@ -46,8 +46,9 @@ class PriceLock:
         return calculate(self.price_tier.terms, quantity=self.quantity, now=self.lock_time)
 
     def same_price(self) -> Hashable:
-        """Give what is equal for two locks exactly when their prices are computed from the same: a version of a tier
-        never changes, and time matters only by which of its prices is in force.
+        """Give what is equal for two locks exactly when their prices are computed from the same.
+
+        A version of a tier never changes, and time matters only by which of its prices is in force.
         """
         tier = self.price_tier
         phase = price_phase(tier.terms, self.lock_time)

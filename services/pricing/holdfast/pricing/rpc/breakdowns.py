@@ -17,8 +17,10 @@ ENTRIES_MAX: Final = 1024
 
 
 class Breakdowns:
-    """The breakdowns used last. Never stale: each belongs to a version of a tier, which never changes, and which
-    version is in force is read from the database every time.
+    """The breakdowns used last, at most `entries_max`.
+
+    Never stale: each belongs to a version of a tier, which never changes, and which version is in force is read from
+    the database every time.
     """
 
     def __init__(self, entries_max: int = ENTRIES_MAX) -> None:
