@@ -68,7 +68,7 @@ class Consuming:
             pause = min(pause * 2, _BACKOFF_SECONDS_MAX)
 
     async def _session(self, stop: asyncio.Event) -> None:
-        """Consume over one subscription, until `stop`, or until the connection or the consumer is not there any more."""
+        """Consume over one subscription, until `stop` or until the connection or the consumer is gone."""
         client = self._messaging.client()
         consumer = self._consumer
         await streams.declare_consumer(

@@ -232,9 +232,7 @@ class Database:
             _checked_organization(organization_id)
         if not telemetry.is_recorded():
             return await self._run(operation, organization_id, deadline)
-        with telemetry.span(
-            "transaction", attributes={"db.system.name": "postgresql", "db.namespace": self.schema}
-        ):
+        with telemetry.span("transaction", attributes={"db.system.name": "postgresql", "db.namespace": self.schema}):
             return await self._run(operation, organization_id, deadline)
 
     async def _run(
@@ -291,10 +289,8 @@ class Database:
         if self._metrics is not None:
             self._metrics.db_retries_total.labels(cause).inc()
 
-    async def _owned_attempt(
-        self, operation: Callable[[Transaction], Awaitable[T]], organization_id: str | None
-    ) -> T:
-        """Run one attempt in a task of our own, so that a cancelled caller can neither tear a COMMIT nor a connection."""
+    async def _owned_attempt(self, operation: Callable[[Transaction], Awaitable[T]], organization_id: str | None) -> T:
+        """Run one attempt in a task of our own: a cancelled caller can neither tear a COMMIT nor a connection."""
         progress = _Progress()
         task = asyncio.create_task(self._attempt(operation, organization_id, progress))
         self._owned.add(task)

@@ -45,7 +45,9 @@ async def check(connection: AsyncConnection, *, schema: str) -> None:
         raise StartRefused(f"the role {role.rolname} owns the schema {schema} (OWNER): it could lift its own limits")
     owned = (await connection.execute(_OWNED, {"schema": schema})).scalar_one_or_none()
     if owned is not None:
-        raise StartRefused(f"the role {role.rolname} owns the table {schema}.{owned} (OWNER): it could lift its own limits")
+        raise StartRefused(
+            f"the role {role.rolname} owns the table {schema}.{owned} (OWNER): it could lift its own limits"
+        )
     powerful = (await connection.execute(_MEMBERSHIP, {"schema": schema})).scalar_one_or_none()
     if powerful is not None:
         raise StartRefused(f"the role {role.rolname} is a member of {powerful} (MEMBER): it could lift its own limits")

@@ -23,9 +23,7 @@ class Lease:
     note: str
 
 
-async def acquire(
-    transaction: Transaction, *, schema: str, name: str, holder: str, ttl_seconds: float
-) -> int | None:
+async def acquire(transaction: Transaction, *, schema: str, name: str, holder: str, ttl_seconds: float) -> int | None:
     """Take the lease if it is free or over, and return its new epoch; None while another holder has it.
 
     Every acquisition, by whomever, raises the epoch by one, so that what an earlier holder still does can be told apart.
@@ -76,10 +74,7 @@ async def leave_note(transaction: Transaction, *, schema: str, name: str, epoch:
     """Write what the next holder must know. Raises LeaseLost."""
     leases = tables.leases_table(schema)
     row = await transaction.execute(
-        update(leases)
-        .where(leases.c.name == name, leases.c.epoch == epoch)
-        .values(note=note)
-        .returning(leases.c.epoch)
+        update(leases).where(leases.c.name == name, leases.c.epoch == epoch).values(note=note).returning(leases.c.epoch)
     )
     if row.one_or_none() is None:
         raise LeaseLost(name)
@@ -89,9 +84,7 @@ async def release(transaction: Transaction, *, schema: str, name: str, epoch: in
     """End the lease now, if it is still of this epoch."""
     leases = tables.leases_table(schema)
     await transaction.execute(
-        update(leases)
-        .where(leases.c.name == name, leases.c.epoch == epoch)
-        .values(expire_time=func.clock_timestamp())
+        update(leases).where(leases.c.name == name, leases.c.epoch == epoch).values(expire_time=func.clock_timestamp())
     )
 
 

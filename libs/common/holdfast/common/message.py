@@ -123,7 +123,14 @@ def headers(message: OutgoingMessage, *, service: str, traceparent: str | None) 
 def incoming(subject: str, body: bytes, found: Mapping[str, str] | None, *, delivered: int) -> IncomingMessage:
     """Read a delivered message. Raises PoisonMessage when it is not one of ours: no repetition would change that."""
     given = found or {}
-    for name in ("ce-id", "ce-type", "holdfast-aggregate", "holdfast-version", "holdfast-organization", "holdfast-schema"):
+    for name in (
+        "ce-id",
+        "ce-type",
+        "holdfast-aggregate",
+        "holdfast-version",
+        "holdfast-organization",
+        "holdfast-schema",
+    ):
         if not given.get(name):
             raise PoisonMessage(f"the header {name} is missing")
     if given["holdfast-schema"] != SCHEMA_VERSION:

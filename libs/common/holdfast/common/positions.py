@@ -65,9 +65,7 @@ async def claim(transaction: Transaction, *, schema: str, consumer: str, aggrega
     return Claim(ClaimKind.DUPLICATE if version <= position else ClaimKind.GAP, position)
 
 
-async def advance_to(
-    transaction: Transaction, *, schema: str, consumer: str, aggregate_id: str, version: int
-) -> bool:
+async def advance_to(transaction: Transaction, *, schema: str, consumer: str, aggregate_id: str, version: int) -> bool:
     """Move the position to `version` if that is newer, and say whether it was.
 
     For consumers whose messages carry the whole state, and after a gap was filled from the owner's snapshot.

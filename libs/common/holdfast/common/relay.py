@@ -3,27 +3,24 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 import structlog
-from sqlalchemy import Row, Select, Update, delete, func, select, tuple_, update
 
 from holdfast.common import leases
-from holdfast.common import schema as tables
 from holdfast.common.database import Database, Transaction
 from holdfast.common.errors import DomainError
 from holdfast.common.leases import LeaseLost
 from holdfast.common.message import OutgoingMessage
 from holdfast.common.messaging import Messaging, PublishError
 from holdfast.common.metrics import Metrics
+from holdfast.common.outbox import OutboxLag, OutboxSource
 
 RELAY_LEASE: Final = "relay"
 BATCH: Final = 256
 BATCH_MAX: Final = 4_096
 CHUNK: Final = 1_000
-COUNTED_MAX: Final = 10_000
 
 _POLL_SECONDS_MIN: Final = 0.01
 _POLL_SECONDS_MAX: Final = 0.1
@@ -34,15 +31,11 @@ _PRUNE_SECONDS: Final = 60.0
 _CHECK_STREAM_SECONDS: Final = 30.0
 _RELEASE_SECONDS: Final = 2.0
 
+__all__ = ["OutboxLag", "OutboxSource", "Relay", "RelaySource"]
+
+T = TypeVar("T")
+
 _LOG = structlog.get_logger("holdfast.relay")
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxLag:
-    """What waits to be published: how many (counted up to COUNTED_MAX) and how old the oldest is, 0 for none."""
-
-    pending: int
-    oldest_age_seconds: float
 
 
 class RelaySource(Protocol):
@@ -64,88 +57,6 @@ class RelaySource(Protocol):
 
     async def prune(self, transaction: Transaction, limit: int) -> int:
         """Delete up to `limit` rows that were published longer ago than they are kept, and return how many."""
-
-
-class OutboxSource:
-    """`<schema>.outbox` as a relay's source."""
-
-    def __init__(self, schema: str) -> None:
-        self._outbox = tables.outbox_table(schema)
-
-    async def pending(self, transaction: Transaction, limit: int) -> Sequence[OutgoingMessage]:
-        """Return the oldest unpublished messages in the order of their commits within an aggregate."""
-        outbox = self._outbox
-        rows = await transaction.execute(
-            select(outbox).where(outbox.c.publish_time.is_(None)).order_by(outbox.c.sequence).limit(limit)
-        )
-        return [_message(row) for row in rows]
-
-    async def mark_published(
-        self, transaction: Transaction, messages: Sequence[OutgoingMessage], *, epoch: int
-    ) -> None:
-        """Mark messages as published under `epoch`."""
-        outbox = self._outbox
-        keys = [(each.organization_id, each.aggregate_id, each.version) for each in messages]
-        await transaction.execute(
-            update(outbox)
-            .where(tuple_(outbox.c.organization_id, outbox.c.aggregate_id, outbox.c.version).in_(keys))
-            .values(publish_time=func.clock_timestamp(), publish_epoch=epoch)
-        )
-
-    async def rewind(self, transaction: Transaction, limit: int) -> int:
-        """Mark up to `limit` published rows as unpublished."""
-        outbox = self._outbox
-        key = tuple_(outbox.c.organization_id, outbox.c.aggregate_id, outbox.c.version)
-        some = (
-            select(outbox.c.organization_id, outbox.c.aggregate_id, outbox.c.version)
-            .where(outbox.c.publish_time.is_not(None))
-            .limit(limit)
-        )
-        done = await transaction.execute(update(outbox).where(key.in_(some)).values(publish_time=None))
-        return int(done.rowcount)
-
-    async def lag(self, transaction: Transaction) -> OutboxLag:
-        """Measure what waits, by the database's clock."""
-        outbox = self._outbox
-        waiting = (
-            select(outbox.c.occur_time)
-            .where(outbox.c.publish_time.is_(None))
-            .order_by(outbox.c.sequence)
-            .limit(COUNTED_MAX)
-            .subquery()
-        )
-        age = func.extract("epoch", func.clock_timestamp() - func.min(waiting.c.occur_time))
-        row = (await transaction.execute(select(func.count().label("pending"), age.label("age")).select_from(waiting))).one()
-        return OutboxLag(pending=int(row.pending), oldest_age_seconds=max(0.0, float(row.age or 0)))
-
-    async def prune(self, transaction: Transaction, limit: int) -> int:
-        """Delete up to `limit` rows whose retention is over."""
-        outbox = self._outbox
-        key = tuple_(outbox.c.organization_id, outbox.c.aggregate_id, outbox.c.version)
-        old = (
-            select(outbox.c.organization_id, outbox.c.aggregate_id, outbox.c.version)
-            .where(
-                outbox.c.publish_time
-                < func.clock_timestamp() - func.make_interval(0, 0, 0, tables.OUTBOX_RETENTION_DAYS)
-            )
-            .limit(limit)
-        )
-        done = await transaction.execute(delete(outbox).where(key.in_(old)))
-        return int(done.rowcount)
-
-
-def _message(row: Row[Any]) -> OutgoingMessage:
-    return OutgoingMessage(
-        message_id=row.message_id,
-        organization_id=row.organization_id,
-        aggregate_id=row.aggregate_id,
-        version=row.version,
-        subject=row.subject,
-        type=row.type,
-        body=bytes(row.body),
-        occur_time=row.occur_time,
-        traceparent=row.traceparent,
-    )
 
 
 class Relay:
@@ -186,3 +97,189 @@ class Relay:
     def hint(self) -> None:
         """Say that something was committed; an idle relay looks at once instead of at its next poll."""
         self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work, or stand by, until `stop` is set. Outlives restarts of PostgreSQL and NATS."""
+        pause = _BACKOFF_SECONDS_FIRST
+        while not stop.is_set():
+            try:
+                epoch = await self._acquire()
+                if epoch is not None:
+                    _LOG.info("relay took the lease", relay=self._lease_name, epoch=epoch)
+                    await self._work(epoch, stop)
+                    return
+                pause = self._lease_seconds / 4
+            except LeaseLost:
+                _LOG.warning("relay lost the lease", relay=self._lease_name)
+                pause = _BACKOFF_SECONDS_FIRST
+            except DomainError as error:
+                _LOG.info("relay waits", relay=self._lease_name, cause=str(error))
+                pause = min(pause * 2, _BACKOFF_SECONDS_MAX)
+            except Exception:
+                # Whatever it was, messages wait: begin anew, from what the database says.
+                _LOG.exception("relay failed and begins anew", relay=self._lease_name)
+                pause = min(pause * 2, _BACKOFF_SECONDS_MAX)
+            finally:
+                self.working = False
+            await self._rest(stop, pause)
+
+    async def _work(self, epoch: int, stop: asyncio.Event) -> None:
+        self.working = True
+        self._checked_generation = -1
+        interval = _POLL_SECONDS_MIN
+        stuck = 0
+        failures = 0
+        try:
+            while not stop.is_set():
+                await self._keep(epoch)
+                await self._look_after(epoch)
+                published, failed, full = await self._pass_on(epoch, limit=min(BATCH + stuck, BATCH_MAX))
+                stuck = failed
+                failures = failures + 1 if failed else 0
+                if failed:
+                    # Slower while something does not go out; what can go out still does, at each round.
+                    interval = min(_BACKOFF_SECONDS_FIRST * 2 ** min(failures, 5), _BACKOFF_SECONDS_MAX)
+                elif full:
+                    continue
+                else:
+                    interval = _POLL_SECONDS_MIN if published else min(interval * 2, _POLL_SECONDS_MAX)
+                await self._rest(stop, interval)
+        finally:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_RELEASE_SECONDS):
+                    await self._release(epoch)
+
+    async def _pass_on(self, epoch: int, *, limit: int) -> tuple[int, int, bool]:
+        """Publish what waits and mark it; return how many went out, how many did not, and whether more may wait."""
+        if not self._publisher.ready:
+            return 0, 1, False
+        messages = await self._run(lambda transaction: self._source.pending(transaction, limit))
+        if not messages:
+            return 0, 0, False
+        await self._keep(epoch)
+        published: Sequence[OutgoingMessage] = messages
+        failed: Sequence[OutgoingMessage] = ()
+        try:
+            # A relay that was frozen finds this time over when it thaws, and publishes nothing out of turn.
+            await self._publisher.publish(messages, until=self._lease_end)
+        except PublishError as error:
+            published, failed = error.published, error.failed
+            _LOG.warning("messages could not be published", relay=self._lease_name, cause=str(error))
+            if error.stream_missing:
+                self._checked_generation = -1
+        if published:
+            await self._mark(published, epoch)
+        return len(published), len(failed), len(messages) >= limit
+
+    async def _mark(self, published: Sequence[OutgoingMessage], epoch: int) -> None:
+        async def mark(transaction: Transaction) -> None:
+            await self._fence(transaction, epoch)
+            await self._source.mark_published(transaction, published, epoch=epoch)
+
+        await self._run(mark)
+        if self._metrics is not None:
+            self._metrics.outbox_published_total.inc(len(published))
+
+    async def _keep(self, epoch: int) -> None:
+        """Renew the lease when a third of it is over. Its end is counted from before the question, so never too late."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._lease_end - now > self._lease_seconds * 2 / 3:
+            return
+
+        async def renew(transaction: Transaction) -> None:
+            await leases.renew(
+                transaction,
+                schema=self._database.schema,
+                name=self._lease_name,
+                epoch=epoch,
+                ttl_seconds=self._lease_seconds,
+            )
+
+        await self._run(renew)
+        self._lease_end = now + self._lease_seconds
+
+    async def _look_after(self, epoch: int) -> None:
+        """Do what is due besides publishing: check the stream, report, tidy."""
+        now = asyncio.get_running_loop().time()
+        generation = self._publisher.generation
+        if self._publisher.ready and (generation != self._checked_generation or now >= self._next_check):
+            await self._check_stream(epoch)
+            self._checked_generation = generation
+            self._next_check = now + _CHECK_STREAM_SECONDS
+        if self._metrics is not None and now >= self._next_report:
+            lag = await self._run(self._source.lag)
+            self._metrics.outbox_pending.set(lag.pending)
+            self._metrics.outbox_lag_seconds.set(lag.oldest_age_seconds)
+            self._next_report = now + _REPORT_SECONDS
+        if now >= self._next_prune:
+            pruned = await self._run(lambda transaction: self._source.prune(transaction, CHUNK))
+            # A full chunk means that more is due.
+            self._next_prune = now + (_REPORT_SECONDS if pruned >= CHUNK else _PRUNE_SECONDS)
+
+    async def _check_stream(self, epoch: int) -> None:
+        """Find out whether NATS has the stream that was published to, and publish all that is kept again if not.
+
+        The stream's identity stands in the lease's note, written only after the rewinding, so that a crash in between
+        is repeated. Consumers know by their positions what they have applied.
+        """
+        identity = await self._publisher.stream_identity(self._stream)
+
+        async def read(transaction: Transaction) -> str:
+            return (await self._fence(transaction, epoch)).note
+
+        known = await self._run(read)
+        if known == identity:
+            return
+        if known:
+            _LOG.warning("the stream is a new one: all that is kept is published again", stream=self._stream)
+            while await self._run(lambda transaction: self._rewind(transaction, epoch)) >= CHUNK:
+                await self._keep(epoch)
+
+        async def note(transaction: Transaction) -> None:
+            await leases.leave_note(
+                transaction, schema=self._database.schema, name=self._lease_name, epoch=epoch, note=identity
+            )
+
+        await self._run(note)
+
+    async def _rewind(self, transaction: Transaction, epoch: int) -> int:
+        await self._fence(transaction, epoch)
+        return await self._source.rewind(transaction, CHUNK)
+
+    async def _fence(self, transaction: Transaction, epoch: int) -> leases.Lease:
+        return await leases.fence(transaction, schema=self._database.schema, name=self._lease_name, epoch=epoch)
+
+    async def _acquire(self) -> int | None:
+        now = asyncio.get_running_loop().time()
+
+        async def acquire(transaction: Transaction) -> int | None:
+            return await leases.acquire(
+                transaction,
+                schema=self._database.schema,
+                name=self._lease_name,
+                holder=self._holder,
+                ttl_seconds=self._lease_seconds,
+            )
+
+        epoch = await self._run(acquire)
+        self._lease_end = now + self._lease_seconds
+        return epoch
+
+    async def _release(self, epoch: int) -> None:
+        async def release(transaction: Transaction) -> None:
+            await leases.release(transaction, schema=self._database.schema, name=self._lease_name, epoch=epoch)
+
+        await self._run(release)
+
+    async def _run(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
+        return await self._database.run(operation, organization_id=None)
+
+    async def _rest(self, stop: asyncio.Event, seconds: float) -> None:
+        """Wait so long, or until there is a hint, or until the end."""
+        tasks = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stop.wait())]
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._wake.clear()

@@ -83,9 +83,7 @@ def _ensure_role(connection: psycopg.Connection[tuple[object, ...]], name: str, 
         )
     if password is not None:
         hashed = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
-        connection.execute(
-            sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(hashed))
-        )
+        connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(hashed)))
 
 
 def _ensure_schema(connection: psycopg.Connection[tuple[object, ...]], schema: str, names: Sequence[str]) -> None:
