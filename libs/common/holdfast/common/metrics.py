@@ -5,12 +5,17 @@ Names start with `holdfast_`; durations are in seconds. An organization is never
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.common.operations_server import OperationsServer
 
 RPC_BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WAIT_BUCKETS_SECONDS: Final = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
@@ -115,3 +120,12 @@ class Metrics:
         self.task_restarts_total = Counter(
             "holdfast_task_restarts", "Background tasks that failed and were started again", ["task"], registry=registry
         )
+
+    async def serve(self, listen: str, *, ready: Callable[[], bool]) -> OperationsServer:
+        """Serve /metrics, /health/live and /health/ready on host:port; stop what this gives."""
+        # Imported here: whoever only counts needs no server.
+        from holdfast.common.operations_server import OperationsServer  # noqa: PLC0415
+
+        server = OperationsServer(metrics=self, listen=listen, ready=ready)
+        await server.start()
+        return server

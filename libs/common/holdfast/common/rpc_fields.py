@@ -56,11 +56,13 @@ def _refused_fields(message: Descriptor, *, immutable_too: bool, depth_left: int
     for field in message.fields:
         if has_behavior(field, "OUTPUT_ONLY") or (immutable_too and has_behavior(field, "IMMUTABLE")):
             tree[field.name] = refusal_text(field)
-        elif (inner := field.message_type) is not None and depth_left:
-            if inner.full_name.startswith(_OWN_PACKAGE) and not inner.GetOptions().map_entry:
-                below = _refused_fields(inner, immutable_too=immutable_too, depth_left=depth_left - 1)
-                if below:
-                    tree[field.name] = below
+            continue
+        inner = field.message_type
+        if inner is None or not depth_left or not inner.full_name.startswith(_OWN_PACKAGE):
+            continue
+        below = _refused_fields(inner, immutable_too=immutable_too, depth_left=depth_left - 1)
+        if below and not inner.GetOptions().map_entry:
+            tree[field.name] = below
     return tree
 
 
