@@ -26,12 +26,24 @@ WHERE r.rolname <> current_user AND pg_catalog.pg_has_role(current_user, r.oid, 
 ORDER BY r.rolname LIMIT 1"""
 )
 _SCHEMA_OWNER = text(
-    "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = :schema AND pg_catalog.pg_get_userbyid(nspowner) = current_user"
+    """
+SELECT 1 FROM pg_catalog.pg_namespace
+WHERE nspname = :schema AND pg_catalog.pg_get_userbyid(nspowner) = current_user"""
+)
+
+
+_ANY_TABLE = text(
+    """
+SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') LIMIT 1"""
 )
 
 
 async def check(connection: AsyncConnection, *, schema: str) -> None:
-    """Refuse a database that may lose commits, and a role that row-level security does not bind. Raises StartRefused."""
+    """Refuse a database that may lose commits, and a role that row-level security does not bind.
+
+    Raises StartRefused.
+    """
     for setting in DURABILITY_SETTINGS:
         value = (await connection.execute(text("SELECT current_setting(:name)"), {"name": setting})).scalar_one()
         if value == "off":
@@ -48,6 +60,8 @@ async def check(connection: AsyncConnection, *, schema: str) -> None:
         raise StartRefused(
             f"the role {role.rolname} owns the table {schema}.{owned} (OWNER): it could lift its own limits"
         )
+    if (await connection.execute(_ANY_TABLE, {"schema": schema})).first() is None:
+        raise StartRefused(f"the schema {schema} has no tables: run the migrations first")
     powerful = (await connection.execute(_MEMBERSHIP, {"schema": schema})).scalar_one_or_none()
     if powerful is not None:
         raise StartRefused(f"the role {role.rolname} is a member of {powerful} (MEMBER): it could lift its own limits")

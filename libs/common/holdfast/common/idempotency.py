@@ -38,7 +38,8 @@ async def replayed(transaction: Transaction, key: RequestKey | None) -> str | No
         return None
     requests = tables.requests_table(transaction.schema)
     # Advisory locks belong to the whole database: the schema and the organization are part of the name.
-    name = "\x1f".join((transaction.schema, transaction.require_organization(), key.caller, key.rpc, key.request_id))
+    parts = (transaction.schema, transaction.require_organization(), key.caller, key.rpc, key.request_id)
+    name = "\x1f".join(parts)
     await transaction.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
     # A statement of its own, because one that waited for the lock would still look at the state from before the wait.
     row = (

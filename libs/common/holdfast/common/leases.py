@@ -26,7 +26,7 @@ class Lease:
 async def acquire(transaction: Transaction, *, schema: str, name: str, holder: str, ttl_seconds: float) -> int | None:
     """Take the lease if it is free or over, and return its new epoch; None while another holder has it.
 
-    Every acquisition, by whomever, raises the epoch by one, so that what an earlier holder still does can be told apart.
+    Every acquisition, by whomever, raises the epoch by one, so that an earlier holder's doings can be told.
     """
     leases = tables.leases_table(schema)
     ends = _ends(ttl_seconds)

@@ -68,7 +68,8 @@ def outgoing(  # noqa: PLR0913 (the parts of a message)
     """Make the message that carries `body`.
 
     `stream` is the subject's first word, in lower case (`events`). The type is the body's name in snake_case, the
-    traceparent that of the current span. `occur_time` is aware. Raises ValueError when an id cannot be part of a subject.
+    traceparent that of the current span. `occur_time` is aware. Raises ValueError when an id cannot be
+    part of a subject.
     """
     message_type = type_name(body.DESCRIPTOR.name)
     subject = ".".join(_token(word) for word in (stream, organization_id, event_id or _NO_EVENT, message_type))

@@ -145,7 +145,7 @@ class Messaging:
         return self.ready
 
     def context(self) -> JetStreamContext:
-        """Return the JetStream context of the current connection. Raises DomainError DEPENDENCY_UNAVAILABLE without one."""
+        """Return the JetStream context of the connection; DomainError DEPENDENCY_UNAVAILABLE without one."""
         client = self._client
         if client is None or not client.is_connected:
             raise _unavailable()
@@ -159,7 +159,7 @@ class Messaging:
         return client
 
     async def stream_identity(self, stream: str) -> str:
-        """Declare the stream and return what tells it from a later one of its name, made after NATS lost its storage."""
+        """Declare the stream and return what tells it from one made anew after NATS lost its storage."""
         try:
             return await streams.declare(self.context(), stream)
         except nats.errors.Error as error:
@@ -210,12 +210,10 @@ class Messaging:
             )
 
     async def _publish_group(self, group: list[OutgoingMessage], outcome: _Outcome, until: float | None) -> None:
-        loop = asyncio.get_running_loop()
         for number, each in enumerate(group):
             try:
-                if until is not None and loop.time() >= until:
-                    raise TimeoutError("the time to publish is over")
-                await self._publish_one(each)
+                async with asyncio.timeout_at(until):
+                    await self._publish_one(each)
             except NoStreamResponseError:
                 outcome.stream_missing = True
                 cause = "no such stream"

@@ -1,4 +1,4 @@
-"""Up to which version a consumer has applied each aggregate's messages: what makes their effects happen exactly once."""
+"""Up to which version a consumer has applied each aggregate's messages, so that they take effect exactly once."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -115,7 +115,7 @@ class Relay:
             except DomainError as error:
                 _LOG.info("relay waits", relay=self._lease_name, cause=str(error))
                 pause = min(pause * 2, _BACKOFF_SECONDS_MAX)
-            except Exception:
+            except Exception:  # noqa: BLE001 (logged, and tried again for ever: a relay has nobody to raise to)
                 # Whatever it was, messages wait: begin anew, from what the database says.
                 _LOG.exception("relay failed and begins anew", relay=self._lease_name)
                 pause = min(pause * 2, _BACKOFF_SECONDS_MAX)
@@ -181,7 +181,7 @@ class Relay:
             self._metrics.outbox_published_total.inc(len(published))
 
     async def _keep(self, epoch: int) -> None:
-        """Renew the lease when a third of it is over. Its end is counted from before the question, so never too late."""
+        """Renew the lease when a third of it is over; its end is counted from before the question, never too late."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if self._lease_end - now > self._lease_seconds * 2 / 3:
