@@ -80,7 +80,7 @@ TRANSACTION_TIME = re.compile(
 MARKER = re.compile(r"noqa(?::\s*[A-Z]+\d+(?:[\s,]+[A-Z]+\d+)*)?|type:\s*ignore(?:\[[^]]*\])?|nosec(?:[\s,]+B\d+)*")
 OPEN_WORK = re.compile("#.*\\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK")) + ")\\b")
 QUERY = re.compile(r"\b(select|update|delete)\b", re.IGNORECASE)
-WHY_LENGTH_MIN = 8
+WHY_LENGTH_MIN = 5
 
 
 def commits(sources: Sequence[Source]) -> list[Finding]:

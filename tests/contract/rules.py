@@ -277,7 +277,7 @@ def _unbounded(contracts: Contracts, field: FieldDescriptor) -> str:
         return "" if field.type in BOUNDED_TYPES else _unbounded_scalar(field, rules)
     if kind.full_name != "google.protobuf.Struct":
         return ""
-    comment = contracts.comments.get(f"{field.containing_type.full_name}.{field.name}", "")
+    comment = contracts.comments.get(field.full_name, "")
     return "" if " kB" in comment else "a Struct whose comment states no size"
 
 
