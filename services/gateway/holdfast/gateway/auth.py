@@ -30,8 +30,6 @@ from holdfast.common.permissions import ROLES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from joserfc.jws import JWSAlgModel
-
     from holdfast.gateway.keys import KeySource
 
 ALGORITHMS: Final = ("ES256", "RS256", "EdDSA", "Ed25519")
@@ -48,7 +46,8 @@ _SEGMENTS: Final = 3
 class _PinnedAlgorithms(JWSRegistry):
     """Only the algorithms above; without the library's advice on EdDSA's name, which issuers choose and we cannot."""
 
-    def get_alg(self, name: str) -> JWSAlgModel:
+    def get_alg(self, name: str) -> Any:
+        """Give an algorithm by its name in the token's header."""
         if name not in ALGORITHMS:
             raise JoseError
         return self.algorithms[name]

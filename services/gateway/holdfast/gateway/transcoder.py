@@ -70,7 +70,7 @@ class Endpoint:
         self._write = writers.of(rpc.output_type)
         fields = rpc.input_type.fields_by_name
         self.takes_request_id = "request_id" in fields
-        self._takes_etag = "etag" in fields
+        self.takes_etag = "etag" in fields
         self.takes_body = bool(binding.body)
         self._body_field: str | None = None
         self._masked = False
@@ -138,7 +138,7 @@ class Endpoint:
         message.request_id = key
 
     def _if_match(self, message: Any, header: bytes) -> None:
-        if not self._takes_etag:
+        if not self.takes_etag:
             raise invalid("If-Match", "this call cannot be made conditional")
         text = header.decode("latin-1").strip()
         if text == "*":

@@ -1,0 +1,51 @@
+"""What the gateway measures besides what every service does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from holdfast.common.metrics import Metrics
+
+BUCKETS_SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Measures:
+    """Requests by route template, never by path: paths have no bound."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry = metrics.registry
+        self._requests = Counter(
+            "holdfast_http_requests", "Requests answered", ["method", "route", "status"], registry=registry
+        )
+        self._duration = Histogram(
+            "holdfast_http_duration_seconds",
+            "Time from a request's head to its answer",
+            ["method", "route"],
+            buckets=BUCKETS_SECONDS,
+            registry=registry,
+        )
+        self._local = Gauge(
+            "holdfast_rate_limits_local",
+            "1 while rate limits are counted in this process only",
+            registry=registry,
+        )
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """Note an answer. `method` and `route` are the contract's, so the labels are bounded."""
+        key = (method, route, status)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = (
+                self._requests.labels(method, route, str(status)),
+                self._duration.labels(method, route),
+            )
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def limits_local(self, local: bool) -> None:  # noqa: FBT001 - the one thing that it says
+        """Note where rate limits are counted."""
+        self._local.set(1 if local else 0)
