@@ -1,0 +1,1 @@
+"""Protobuf ⇄ domain, pure: a file a noun."""

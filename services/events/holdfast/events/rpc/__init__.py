@@ -1,0 +1,1 @@
+"""Servicers: translate, call, translate; a file a service."""
