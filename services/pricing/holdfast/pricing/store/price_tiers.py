@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, RowMapping
+    from sqlalchemy import ColumnElement, CursorResult, Executable, RowMapping
 
     from holdfast.common.database import Transaction
 
@@ -100,13 +100,15 @@ async def add(transaction: Transaction, tier: PriceTier, *, actor: str) -> None:
 
 async def change(transaction: Transaction, tier: PriceTier, *, actor: str) -> None:
     """Write the next version of a tier that this transaction has locked. Raises NAME_TAKEN."""
-    await _with_unique_name(
+    result = await _with_unique_name(
         transaction,
         update(price_tiers)
         .where(_live(transaction), price_tiers.c.id == tier.id, price_tiers.c.version == tier.version - 1)
         .values(version=tier.version, update_time=tier.update_time, **_values(tier.terms)),
         tier,
     )
+    if result.rowcount != 1:
+        raise RuntimeError("a price tier was changed without its lock")
     await _add_version(transaction, tier, actor=actor)
 
 
@@ -141,7 +143,7 @@ def _listed(transaction: Transaction, listing: Listing) -> list[ColumnElement[bo
     return conditions
 
 
-async def _with_unique_name(transaction: Transaction, statement: Any, tier: PriceTier) -> None:
+async def _with_unique_name(transaction: Transaction, statement: Executable, tier: PriceTier) -> CursorResult[Any]:
     try:
         result = await transaction.execute(statement)
     except IntegrityError as error:
@@ -154,8 +156,7 @@ async def _with_unique_name(transaction: Transaction, statement: Any, tier: Pric
             metadata={"name": name},
             violations=(FieldViolation(field="price_tier.name", message="the event has a price tier of this name"),),
         ) from None
-    if result.rowcount != 1:
-        raise RuntimeError("a price tier was changed without its lock")
+    return result
 
 
 async def _add_version(transaction: Transaction, tier: PriceTier, *, actor: str) -> None:
