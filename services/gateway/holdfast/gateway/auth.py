@@ -96,12 +96,12 @@ class Authenticator:
             raise token_invalid()
         try:
             claims = await self._verified_claims(token)
-            principal = _principal(claims)
         except DomainError:
             raise
         # Whatever a forged token makes the libraries say, the caller learns that it is invalid and no more.
         except (JoseError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             raise token_invalid() from None
+        principal = _principal(claims)
         self._remember(header, principal, float(claims["exp"]))
         return principal
 
@@ -151,20 +151,29 @@ def _token_expired() -> DomainError:
 
 
 def _principal(claims: dict[str, Any]) -> Principal:
-    subject, roles = claims["sub"], claims.get("roles", [])
-    if not isinstance(subject, str) or not subject.strip() or len(subject) > SUBJECT_LENGTH_MAX or "\x00" in subject:
-        raise token_invalid()
-    subject.encode()  # a lone surrogate is a ValueError
+    roles = claims.get("roles", [])
     if not isinstance(roles, list) or len(roles) > ROLES_CLAIMED_MAX or not all(isinstance(r, str) for r in roles):
         raise token_invalid()
-    known = frozenset(roles) & ROLES.keys()
-    named = {claims[name] for name in ("organization_id", "tenant_id") if claims.get(name) not in {None, ""}}
-    if len(named) > 1:
+    known = frozenset(role for role in roles if role in ROLES)
+    organization_id = _organization_id(claims)
+    if not organization_id and "platform_admin" not in known:
         raise token_invalid()
-    organization_id = named.pop() if named else ""
-    if organization_id:
-        if not isinstance(organization_id, str) or not is_id(organization_id):
-            raise token_invalid()
-    elif "platform_admin" not in known:
+    return Principal(subject=_subject(claims["sub"]), organization_id=organization_id, roles=known)
+
+
+def _subject(subject: Any) -> str:
+    if not isinstance(subject, str) or not subject.strip() or len(subject) > SUBJECT_LENGTH_MAX:
         raise token_invalid()
-    return Principal(subject=subject, organization_id=organization_id, roles=known)
+    if not subject.isprintable():  # control characters, lone surrogates
+        raise token_invalid()
+    return subject
+
+
+def _organization_id(claims: dict[str, Any]) -> str:
+    """Give the organization by either of its names; both must agree, empty is absent."""
+    named = [claims[name] for name in ("organization_id", "tenant_id") if claims.get(name) not in (None, "")]
+    if not named:
+        return ""
+    if not all(isinstance(each, str) and is_id(each) and each == named[0] for each in named):
+        raise token_invalid()
+    return str(named[0])
