@@ -11,7 +11,7 @@ FAULT_TRIALS ?= 5
 FAULT_TRIALS_LONG ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint format proto proto-check proto-lint proto-breaking compose-check docs-check secrets-check \
+.PHONY: help setup run stop test lint format proto proto-check proto-lint proto-breaking compose-check docs-check \
 	lock bench faults faults-long audit clean
 
 help: ## list the targets
@@ -68,11 +68,8 @@ compose-check: setup # check compose.yaml against its schema
 docs-check: setup # fail if docs/configuration.md is not what the settings generate
 	@true
 
-secrets-check: setup # fail if a tracked file holds something that looks like a secret and is not in the baseline
-	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
-
 bench: setup ## measure, and print what was measured on
-	@$(BIN)/python -m benchmarks
+	@set -e; for case in $(basename $(notdir $(wildcard benchmarks/[a-z]*.py))); do echo "== $$case"; $(BIN)/python -m benchmarks.$$case; done
 
 faults: setup ## kill, freeze and cut things for some minutes
 	@HOLDFAST_FAULT_TRIALS=$(FAULT_TRIALS) $(BIN)/pytest -q tests/faults -m faults
@@ -80,8 +77,9 @@ faults: setup ## kill, freeze and cut things for some minutes
 faults-long: setup ## the same, as often as FAULT_TRIALS_LONG says
 	@HOLDFAST_FAULT_TRIALS=$(FAULT_TRIALS_LONG) $(BIN)/pytest -q tests/faults -m faults
 
-audit: setup secrets-check ## look for secrets, unsafe code and known vulnerabilities of the requirements
+audit: setup ## look for secrets, unsafe code and known vulnerabilities of the requirements
 	@$(BIN)/bandit --quiet --recursive --severity-level medium --confidence-level medium --configfile pyproject.toml libs services
+	@.ci/secrets
 	@.ci/audit-requirements
 
 lock: setup ## resolve the requirements anew and write them, with hashes and without index hosts
