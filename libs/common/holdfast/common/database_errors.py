@@ -6,6 +6,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from holdfast.common.errors import DomainError, Reason
+from holdfast.common.errors import StartRefused as StartRefused  # one class, whoever refuses
 
 RETRY_AFTER_SECONDS = 1.0
 
@@ -30,10 +31,6 @@ class Failure(Enum):
 
 class CommitTimeoutError(Exception):
     """The server did not answer a COMMIT in time."""
-
-
-class StartRefused(Exception):  # noqa: N818 (says what happened, in the words of the design)
-    """The database is not one that this service may run on; the message names the setting or the role, no secrets."""
 
 
 def classify(error: BaseException) -> Failure | None:
