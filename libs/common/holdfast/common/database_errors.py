@@ -5,8 +5,19 @@ from enum import Enum
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
-from holdfast.common.errors import DomainError, Reason
-from holdfast.common.errors import StartRefused as StartRefused  # one class, whoever refuses
+from holdfast.common.errors import DomainError, Reason, StartRefused
+
+__all__ = [
+    "RETRY_AFTER_SECONDS",
+    "CommitTimeoutError",
+    "Failure",
+    "StartRefused",
+    "classify",
+    "is_retryable",
+    "overloaded",
+    "translated",
+    "unavailable",
+]
 
 RETRY_AFTER_SECONDS = 1.0
 
