@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import sql
+
 from holdfast.common import migrations, roles
 from holdfast.local.postgres import EmbeddedPostgres
-from psycopg import sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,6 +6,7 @@ again when the database asks for that. Nothing else in the code base commits.
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
@@ -43,6 +44,8 @@ _LOG = structlog.get_logger("holdfast.database")
 _CANCEL_GRACE_SECONDS: Final = 0.25
 _CLEANUP_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 20.0
+_RETRY_PAUSE_SECONDS: Final = 0.03
+_RETRY_PAUSE_SECONDS_MAX: Final = 1.0
 _STATEMENT_TEXT_MAX: Final = 1_000
 _LOGIN_REFUSED = ("28", "3D", "42501")
 
@@ -139,18 +142,19 @@ class Database:
         self._pool_timeout_seconds = pool_timeout_seconds
         self._commit_timeout_seconds = commit_timeout_seconds
         self._start_timeout_seconds = start_timeout_seconds
+        given = conninfo_to_dict(dsn)
+        limits = {
+            "timezone": "UTC",
+            "statement_timeout": f"{statement_timeout_seconds * 1000:.0f}",
+            "lock_timeout": f"{lock_timeout_seconds * 1000:.0f}",
+            "idle_in_transaction_session_timeout": f"{idle_in_transaction_timeout_seconds * 1000:.0f}",
+        }
         self._connect = {
-            **conninfo_to_dict(dsn),
+            **given,
             "application_name": application_name,
             "connect_timeout": connect_timeout_seconds,
             "options": " ".join(
-                f"-c {setting}={value}"
-                for setting, value in (
-                    ("timezone", "UTC"),
-                    ("statement_timeout", f"{statement_timeout_seconds * 1000:.0f}"),
-                    ("lock_timeout", f"{lock_timeout_seconds * 1000:.0f}"),
-                    ("idle_in_transaction_session_timeout", f"{idle_in_transaction_timeout_seconds * 1000:.0f}"),
-                )
+                (given.get("options") or "", *(f"-c {name}={value}" for name, value in limits.items()))
             ),
             # A peer that vanished without a word is noticed within about ten seconds.
             "keepalives_idle": 5,
@@ -254,14 +258,18 @@ class Database:
         except (DBAPIError, psycopg.Error) as error:
             if not is_retryable(error) or self._retry_limit < 2:  # noqa: PLR2004 (two = once more)
                 raise
+            pause = random.uniform(0, _RETRY_PAUSE_SECONDS)  # noqa: S311 (spreads retries, keeps no secret)
+            if deadline is not None and asyncio.get_running_loop().time() + pause >= deadline:
+                raise
             self._note_retry(error)
+        await asyncio.sleep(pause)
         return await self._again(operation, organization_id, deadline)
 
     async def _again(
         self, operation: Callable[[Transaction], Awaitable[T]], organization_id: str | None, deadline: float | None
     ) -> T:
         """Retry after a first attempt that failed; this path alone pays for the retrying machinery."""
-        pause = wait_random_exponential(multiplier=0.03, max=1.0)
+        pause = wait_random_exponential(multiplier=_RETRY_PAUSE_SECONDS, max=_RETRY_PAUSE_SECONDS_MAX)
         loop = asyncio.get_running_loop()
 
         def out_of_time(state: RetryCallState) -> bool:
@@ -279,7 +287,6 @@ class Database:
             before_sleep=note,
             reraise=True,
         )
-        await asyncio.sleep(pause(RetryCallState(retrying, None, (), {})))
         return await retrying(self._owned_attempt, operation, organization_id)
 
     def _note_retry(self, error: BaseException) -> None:

@@ -114,6 +114,7 @@ class Messaging:
         self._declared = False
         self._keeper: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._in_flight: set[asyncio.Timeout] = set()
         self.generation = 0
         """Counts connections: a new number means that NATS may have forgotten something."""
 
@@ -169,7 +170,8 @@ class Messaging:
         """Publish all and wait for JetStream's acknowledgements.
 
         Messages of one aggregate go one after the other, in the order given, and none passes one that failed.
-        From `until` (`loop.time()`) on no further message is begun. Raises PublishError.
+        What is not acknowledged by `until` (`loop.time()`), or when the connection is lost, has failed. Raises
+        PublishError.
         """
         by_aggregate: dict[str, list[OutgoingMessage]] = {}
         for each in outgoing_messages:
@@ -212,8 +214,12 @@ class Messaging:
     async def _publish_group(self, group: list[OutgoingMessage], outcome: _Outcome, until: float | None) -> None:
         for number, each in enumerate(group):
             try:
-                async with asyncio.timeout_at(until):
-                    await self._publish_one(each)
+                async with asyncio.timeout_at(until) as scope:
+                    self._in_flight.add(scope)
+                    try:
+                        await self._publish_one(each)
+                    finally:
+                        self._in_flight.discard(scope)
             except NoStreamResponseError:
                 outcome.stream_missing = True
                 cause = "no such stream"
@@ -276,6 +282,10 @@ class Messaging:
         async def lost() -> None:
             self._declared = False
             self._up.clear()
+            # Nobody will answer what was asked over the connection that is gone.
+            now = asyncio.get_running_loop().time()
+            for scope in tuple(self._in_flight):
+                scope.reschedule(now)
             _LOG.info("lost NATS", service=self.service)
 
         async def again() -> None:
