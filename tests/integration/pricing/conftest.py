@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from holdfast.common.rpc_server import RpcServer
     from holdfast.local.nats import EmbeddedNats
     from tests.support.postgres import TestDatabase
 
@@ -45,6 +46,7 @@ class Pricing:
     world: World
     peers: dict[str, Peer]
     database: TestDatabase
+    neighbours: tuple[RpcServer, ...]
     organization_id: str = field(default_factory=new_id)
 
     def principal(self, role: str, organization_id: str = "") -> Principal:
@@ -147,7 +149,7 @@ async def running(database: TestDatabase, nats_url: str, identity_dir: Path) -> 
     for peer in peers.values():
         await peer.start()
     try:
-        yield Pricing(app=app, world=world, peers=peers, database=database)
+        yield Pricing(app=app, world=world, peers=peers, database=database, neighbours=(events, capacity))
     finally:
         for peer in peers.values():
             await peer.close()
