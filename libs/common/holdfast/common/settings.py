@@ -166,7 +166,7 @@ class MeshSettings(Settings):
         if self.trace_endpoint is not None and not is_loopback(host_port(self.trace_endpoint)[0]):
             yield "trace_endpoint", "must be on this host in production; run a collector beside the service"
         if self.log_level == "debug":
-            yield "log_level", "must not be debug in production"
+            yield "log_level", "must be info or above in production"
         if len(set(self.page_token_key.get_secret_value())) < PAGE_TOKEN_KEY_LENGTH_MIN // 4:
             yield "page_token_key", "must be random in production"
 

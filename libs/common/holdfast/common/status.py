@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from holdfast.common.errors import DomainError, FieldViolation, Reason
@@ -145,7 +145,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError | grpc.RpcError) -> DomainError |
             try:
                 status.ParseFromString(value)
                 return from_status(status)
-            except ValueError:  # protobuf's DecodeError: whoever answered is not one of ours
+            except DecodeError:  # Whoever answered is not one of ours.
                 return None
     return None
 
