@@ -93,7 +93,7 @@ def utc_offset_minutes(moment: datetime, zone: str) -> int:
     return int((offset or timedelta()).total_seconds() // 60)
 
 
-def complete_times(
+def complete_times(  # noqa: PLR0913 - what a request says, by name
     *,
     start_time: datetime,
     end_time: datetime | None,

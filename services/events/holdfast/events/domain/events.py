@@ -172,13 +172,11 @@ def not_found(event_id: str) -> DomainError:
 def check_etag(etag: str, current: str) -> None:
     """Refuse a conditional change of something that changed meanwhile; an empty etag is no condition."""
     if etag and etag != current:
-        raise DomainError(
-            Reason.ETAG_MISMATCH, "it changed since the etag was read", metadata={"etag": current}
-        )
+        raise DomainError(Reason.ETAG_MISMATCH, "it changed since the etag was read", metadata={"etag": current})
 
 
 def check_percentages(event: Event) -> None:
-    """Refuse shares outside 0–100, and an artist's and a venue's share that are more than all of it together."""
+    """Refuse shares outside 0 to 100, and an artist's and a venue's share that are more than all of it together."""
     for name in ("royalty_percentage", "artist_percentage", "venue_percentage"):
         share: Decimal | None = getattr(event, name)
         if share is not None and not 0 <= share <= PERCENT_MAX:

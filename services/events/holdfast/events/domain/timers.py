@@ -119,5 +119,5 @@ def inventory_transition(state: EventState, *, sold_out: bool) -> str | None:
 
 
 def sales_retry_seconds(attempt: int) -> int:
-    """Give how long to wait after the n-th attempt (from 1) that found a requirement missing: 10 s … 5 min, doubling."""
+    """Give how long to wait after the n-th vain attempt (from 1): 10 s, doubled each time, up to 5 min."""
     return int(min(SALES_RETRY_SECONDS_MAX, SALES_RETRY_SECONDS_MIN * 2 ** min(max(attempt, 1) - 1, 10)))

@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 
 async def read_controls(transaction: Transaction, *, organization_id: str, event_id: str) -> Scene:
-    """Read an event with all that its controls are made of, deleted ones too; EVENT_NOT_FOUND if there never was one."""
+    """Read an event with all that its controls are made of, deleted ones too; EVENT_NOT_FOUND if there is none."""
     return await read_scene(transaction, organization_id, event_id, deleted_too=True)

@@ -6,8 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from holdfast.common.errors import DomainError, Reason, invalid
-from holdfast.events.domain.dates import DateRules, check_lead, check_order, check_sales_window, check_zone, complete_times
-from holdfast.events.domain.dates import Times
+from holdfast.events.domain.dates import (
+    DateRules,
+    Times,
+    check_lead,
+    check_order,
+    check_sales_window,
+    check_zone,
+    complete_times,
+)
 from holdfast.events.domain.events import check_single
 from holdfast.events.domain.schedules import OCCUPYING_STATES, Schedule, ScheduleState, last_end
 from holdfast.events.store import schedules as schedule_store
@@ -22,9 +29,7 @@ if TYPE_CHECKING:
     from holdfast.events.domain.venues import Venue
 
 
-def new_schedule(
-    scene: Scene, *, schedule_id: str, values: Mapping[str, Any], now: datetime
-) -> Schedule:
+def new_schedule(scene: Scene, *, schedule_id: str, values: Mapping[str, Any], now: datetime) -> Schedule:
     """Make a date of what a request gives: a missing end, zone and doors are filled in, all rules checked.
 
     `values` has the field names of Schedule; None = not given. Raises INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE,

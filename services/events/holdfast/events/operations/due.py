@@ -98,9 +98,7 @@ async def _move_dates(transaction: Transaction, scene: Scene, *, now: datetime) 
     return Ran(scene=written)
 
 
-async def _move_sales(
-    transaction: Transaction, scene: Scene, due: Due, *, answers: Answers, now: datetime
-) -> Ran:
+async def _move_sales(transaction: Transaction, scene: Scene, due: Due, *, answers: Answers, now: datetime) -> Ran:
     event = scene.event
     figures = await event_store.find_figures(transaction, event.organization_id, [event.id])
     sold_out = event.id in figures and figures[event.id].sold_out
@@ -119,9 +117,7 @@ async def _move_sales(
     if missing:
         await postpone(transaction, due, now=now)
         return Ran(missing=tuple(missing))
-    written = await apply_transition(
-        transaction, scene, "start_sales", actor=ACTOR, reason="", now=now, moves={}
-    )
+    written = await apply_transition(transaction, scene, "start_sales", actor=ACTOR, reason="", now=now, moves={})
     return Ran(scene=written)
 
 

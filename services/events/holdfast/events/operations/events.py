@@ -176,7 +176,7 @@ class EventPage:
     total: int | None
 
 
-async def list_events(
+async def list_events(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     which: event_store.EventFilter,
     *,
@@ -222,7 +222,7 @@ async def list_events(
     )
 
 
-async def update_event(
+async def update_event(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     *,
     event_id: str,
@@ -289,7 +289,7 @@ def _check_changed(before: Scene, after: Scene, changes: Mapping[str, Any], *, n
         raise invalid("event.virtual_event_url", "a public event that is streamed needs it")
 
 
-async def delete_event(
+async def delete_event(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     *,
     event_id: str,

@@ -105,6 +105,4 @@ async def apply_change(transaction: Transaction, change: InventoryChange, *, now
 
 async def skip_change(transaction: Transaction, *, event_id: str, version: int) -> None:
     """Move the position past a change that cannot be applied, so that those after it are."""
-    await positions.advance_to(
-        transaction, schema=SCHEMA, consumer=CONSUMER, aggregate_id=event_id, version=version
-    )
+    await positions.advance_to(transaction, schema=SCHEMA, consumer=CONSUMER, aggregate_id=event_id, version=version)

@@ -86,7 +86,7 @@ async def create_organization(
     return Outcome(value=organization, replayed=False)
 
 
-async def update_organization(
+async def update_organization(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     *,
     organization_id: str,
@@ -117,6 +117,4 @@ async def update_organization(
             await due_work.spread_controls(transaction, organization_id, venue_id=None, now=now)
         return organization_id, after
 
-    return await once(
-        transaction, key, find=lambda known: require_organization(transaction, known), do=do
-    )
+    return await once(transaction, key, find=lambda known: require_organization(transaction, known), do=do)

@@ -49,9 +49,7 @@ async def require_organization(
     return organization
 
 
-async def require_venue(
-    transaction: Transaction, organization_id: str, venue_id: str, *, lock: bool = False
-) -> Venue:
+async def require_venue(transaction: Transaction, organization_id: str, venue_id: str, *, lock: bool = False) -> Venue:
     """Read a venue, or VENUE_NOT_FOUND."""
     venue = await venue_store.find_venue(transaction, organization_id, venue_id, lock=lock)
     if venue is None:
@@ -128,7 +126,7 @@ async def visible_event(transaction: Transaction, organization_id: str, event_id
     return event
 
 
-async def write_change(
+async def write_change(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     before: Scene,
     after: Scene,
@@ -156,9 +154,7 @@ async def write_change(
             schedules.append(changed)
     event = replace(after.event, version=before.event.version + 1, updated_by=actor, update_time=now)
     await event_store.update_event(transaction, event)
-    scene = replace(
-        after, event=event, schedules=tuple(sorted(schedules, key=lambda one: (one.start_time, one.id)))
-    )
+    scene = replace(after, event=event, schedules=tuple(sorted(schedules, key=lambda one: (one.start_time, one.id))))
     await outbox.append(transaction, message(scene), schema=SCHEMA)
     await write_due(transaction, scene, now=now)
     return scene

@@ -1,4 +1,4 @@
-"""Adding, reading and changing the dates of events. A date belongs to its event: each change of one is a version of it."""
+"""Adding, reading and changing the dates of events. Each change of a date is a version of its event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from holdfast.events.domain.events import check_etag
 from holdfast.events.domain.lifecycle import NEVER_SOLD_STATES, TERMINAL_STATES, EventState, check_editable
 from holdfast.events.domain.schedules import Schedule, ScheduleState, check_move
 from holdfast.events.operations.answers import check_unprotected
-from holdfast.events.operations.dates import check_dates, check_overlaps, check_override, check_times, moved, new_schedule
+from holdfast.events.operations.dates import (
+    check_dates,
+    check_overlaps,
+    check_override,
+    check_times,
+    moved,
+    new_schedule,
+)
 from holdfast.events.operations.outcomes import Actor, Outcome, once
 from holdfast.events.operations.scenes import lock_scene, read_scene, visible_event, write_change
 from holdfast.events.operations.transitions import schedule_not_found
@@ -46,7 +53,7 @@ def _pick(scene: Scene, schedule_id: str) -> Schedule:
     raise schedule_not_found(schedule_id)
 
 
-async def create_schedule(
+async def create_schedule(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     *,
     event_id: str,
@@ -82,7 +89,7 @@ async def create_schedule(
     return await once(transaction, key, find=find, do=do)
 
 
-async def update_schedule(
+async def update_schedule(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     *,
     event_id: str,
@@ -112,9 +119,7 @@ async def update_schedule(
         if before.event.state is EventState.POSTPONED and changes.get("state") is ScheduleState.RESCHEDULED:
             raise invalid("schedule.state", "the event is postponed as a whole; call RescheduleEvent")
         new = _changed(before, old, changes, now=now)
-        after = replace(
-            before, schedules=tuple(new if one.id == schedule_id else one for one in before.schedules)
-        )
+        after = replace(before, schedules=tuple(new if one.id == schedule_id else one for one in before.schedules))
         touched = {name for name in _PROTECTED if getattr(old, name) != getattr(new, name)}
         if touched and old.state is not ScheduleState.POSTPONED and before.event.state not in NEVER_SOLD_STATES:
             check_unprotected(touched, answers.need_commitments())
@@ -132,7 +137,7 @@ async def update_schedule(
 
 
 def _changed(scene: Scene, old: Schedule, changes: Mapping[str, Any], *, now: datetime) -> Schedule:
-    """Give the date as it will be, its own rules checked. A cleared end is the default one, a cleared zone the venue's."""
+    """Give the date as it will be, its own rules checked. A cleared end or zone is the default one."""
     values = dict(changes)
     for name in ("start_time", "state"):
         if name in values and values[name] is None:
@@ -188,7 +193,7 @@ class SchedulePage:
     total: int | None
 
 
-async def list_schedules(
+async def list_schedules(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     *,
     event_id: str,

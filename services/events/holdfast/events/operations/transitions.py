@@ -43,7 +43,7 @@ class NewDate:
     doors_time: datetime | None
 
 
-async def transition(
+async def transition(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     name: str,
     *,
@@ -67,9 +67,7 @@ async def transition(
         target(before.event.state, name)
         check_reason(name, reason)
         check_requirements(missing_for(before, name, answers=answers, now=now))
-        scene = await apply_transition(
-            transaction, before, name, actor=actor.subject, reason=reason, now=now, moves={}
-        )
+        scene = await apply_transition(transaction, before, name, actor=actor.subject, reason=reason, now=now, moves={})
         return event_id, await show(transaction, scene)
 
     return await once(
@@ -90,7 +88,7 @@ def missing_for(scene: Scene, name: str, *, answers: Answers, now: datetime) -> 
     return missing
 
 
-async def apply_transition(
+async def apply_transition(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     before: Scene,
     name: str,
@@ -142,7 +140,7 @@ def _follow(schedule: Schedule, to_state: EventState, *, reason: str, move: Sche
     return schedule if move is None else replace(schedule, state=move)
 
 
-async def reschedule_event(
+async def reschedule_event(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     *,
     event_id: str,
@@ -230,7 +228,7 @@ class TransitionPage:
     total: int | None
 
 
-async def list_transitions(
+async def list_transitions(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction, *, event_id: str, after_version: int, size: int, with_total: bool, actor: Actor
 ) -> TransitionPage:
     """Read a page of an event's history, oldest first, or EVENT_NOT_FOUND."""

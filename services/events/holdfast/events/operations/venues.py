@@ -51,7 +51,7 @@ def _completed(changes: Mapping[str, Any], organization: Organization) -> dict[s
     return completed
 
 
-async def create_venue(
+async def create_venue(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     *,
     organization_id: str,
@@ -88,12 +88,10 @@ async def create_venue(
         await outbox.append(transaction, messages.venue_changed(venue, now=now), schema=SCHEMA)
         return venue_id, venue
 
-    return await once(
-        transaction, key, find=lambda known: require_venue(transaction, organization_id, known), do=do
-    )
+    return await once(transaction, key, find=lambda known: require_venue(transaction, organization_id, known), do=do)
 
 
-async def update_venue(
+async def update_venue(  # noqa: PLR0913 - what a request says, by name
     transaction: Transaction,
     *,
     organization_id: str,
@@ -116,9 +114,7 @@ async def update_venue(
         after = replace(before, **_completed(changes, organization))
         check_zone(after.time_zone)
         check_gates(after.gates)
-        if after.kind is not before.kind and await event_store.venue_has_events(
-            transaction, organization_id, venue_id
-        ):
+        if after.kind is not before.kind and await event_store.venue_has_events(transaction, organization_id, venue_id):
             raise invalid("venue.kind", "cannot change once the venue has events")
         after = replace(after, version=before.version + 1, update_time=now)
         await venue_store.update_venue(transaction, after)
@@ -127,6 +123,4 @@ async def update_venue(
             await due_work.spread_controls(transaction, organization_id, venue_id=venue_id, now=now)
         return venue_id, after
 
-    return await once(
-        transaction, key, find=lambda known: require_venue(transaction, organization_id, known), do=do
-    )
+    return await once(transaction, key, find=lambda known: require_venue(transaction, organization_id, known), do=do)

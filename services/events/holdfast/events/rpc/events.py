@@ -199,7 +199,7 @@ class EventServicer:
         return await self._transition("publish", request, call, pb.PublishEventResponse)
 
     async def start_sales(self, request: pb.StartSalesRequest, call: Call) -> pb.StartSalesResponse:
-        """PUBLISHED, RESCHEDULED → ON_SALE."""
+        """Put an event on sale: PUBLISHED, RESCHEDULED → ON_SALE."""
         return await self._transition("start_sales", request, call, pb.StartSalesResponse)
 
     async def pause_sales(self, request: pb.PauseSalesRequest, call: Call) -> pb.PauseSalesResponse:
@@ -222,9 +222,7 @@ class EventServicer:
         """IN_PROGRESS → COMPLETED."""
         return await self._transition("complete", request, call, pb.CompleteEventResponse)
 
-    async def _transition(
-        self, name: str, request: _TransitionRequest, call: Call, response: Callable[..., R]
-    ) -> R:
+    async def _transition(self, name: str, request: _TransitionRequest, call: Call, response: Callable[..., R]) -> R:
         message: Message = request  # type: ignore[assignment] # every one of them is a message
         event_id = canonical_id(request.event_id)
         actor, key, now = self._front.actor(call), self._front.key(call, message, _RPC_NAMES[name]), self._front.now()
@@ -244,9 +242,7 @@ class EventServicer:
             ),
         )
         shown = self._front.settled(call, message, outcome)
-        return response(
-            event=_event(shown, call), effective=await self._front.outside.push_controls(shown.scene)
-        )
+        return response(event=_event(shown, call), effective=await self._front.outside.push_controls(shown.scene))
 
     async def reschedule_event(self, request: pb.RescheduleEventRequest, call: Call) -> pb.RescheduleEventResponse:
         """POSTPONED → RESCHEDULED with new dates."""
@@ -306,9 +302,7 @@ class EventServicer:
             pagination=pagination_pb2.Pagination(next_page_token=token, total=page.total),
         )
 
-    async def get_event_controls(
-        self, request: pb.GetEventControlsRequest, call: Call
-    ) -> pb.GetEventControlsResponse:
+    async def get_event_controls(self, request: pb.GetEventControlsRequest, call: Call) -> pb.GetEventControlsResponse:
         """Read what capacity must know of an event."""
         event_id = canonical_id(request.event_id)
         if not call.organization_id:

@@ -43,9 +43,7 @@ class Front:
 
     def actor(self, call: Call) -> Actor:
         """Tell who calls."""
-        return Actor(
-            subject=call.principal.subject, organization_id=call.organization_id, member=is_member(call)
-        )
+        return Actor(subject=call.principal.subject, organization_id=call.organization_id, member=is_member(call))
 
     def key(self, call: Call, request: Message, rpc: str) -> RequestKey:
         """Give the request's key, or, for a request without one, a key of its own.

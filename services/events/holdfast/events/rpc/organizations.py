@@ -42,9 +42,7 @@ class OrganizationServicer:
             ),
             organization_id=operations.PLATFORM_ORGANIZATION_ID,
         )
-        return pb.CreateOrganizationResponse(
-            organization=convert.to_proto(self._front.settled(call, request, outcome))
-        )
+        return pb.CreateOrganizationResponse(organization=convert.to_proto(self._front.settled(call, request, outcome)))
 
     async def get_organization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.GetOrganizationResponse:
         """Read an organization."""
@@ -76,9 +74,7 @@ class OrganizationServicer:
             ),
             organization_id=organization_id,
         )
-        return pb.UpdateOrganizationResponse(
-            organization=convert.to_proto(self._front.settled(call, request, outcome))
-        )
+        return pb.UpdateOrganizationResponse(organization=convert.to_proto(self._front.settled(call, request, outcome)))
 
 
 def _admitted(call: Call, organization_id: str) -> str:

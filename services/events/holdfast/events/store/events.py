@@ -150,9 +150,7 @@ async def count_events(transaction: Transaction, organization_id: str, which: Ev
     return int((await transaction.execute(query)).scalar_one())
 
 
-async def find_figures(
-    transaction: Transaction, organization_id: str, event_ids: Sequence[str]
-) -> dict[str, Figures]:
+async def find_figures(transaction: Transaction, organization_id: str, event_ids: Sequence[str]) -> dict[str, Figures]:
     """Read what capacity last reported of some events; those it reported nothing of are absent."""
     rows = await transaction.execute(
         select(EVENT_FIGURES).where(
