@@ -70,6 +70,7 @@ DATABASE_MODULES = (
 ACROSS_ORGANIZATIONS = {
     "services/events/holdfast/events/store/due_work.py:due_now": "the sweeper's look at what is due, no business data",
     "services/events/holdfast/events/store/due_work.py:next_due_time": "the sweeper's look at what is due",
+    "services/events/holdfast/events/store/clock.py:database_time": "reads a clock, no table",
     "services/pricing/holdfast/pricing/store/clock.py:read_time": "reads a clock, no table",
 }
 
@@ -80,7 +81,7 @@ TRANSACTION_TIME = re.compile(
 MARKER = re.compile(r"noqa(?::\s*[A-Z]+\d+(?:[\s,]+[A-Z]+\d+)*)?|type:\s*ignore(?:\[[^]]*\])?|nosec(?:[\s,]+B\d+)*")
 OPEN_WORK = re.compile("#.*\\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK")) + ")\\b")
 QUERY = re.compile(r"\b(select|update|delete)\b", re.IGNORECASE)
-WHY_LENGTH_MIN = 5
+WHY_LENGTH_MIN = 4
 
 
 def commits(sources: Sequence[Source]) -> list[Finding]:
