@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 ATTEMPTS_MAX: Final = 3
 RELOAD_CHECK_SECONDS: Final = 15.0
 DRAIN_SECONDS: Final = 30.0
-MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+"""As the servers' limit: a batch's outcomes are longer than its lines."""
 
 logger = structlog.get_logger(__name__)
 
@@ -153,7 +154,7 @@ class MeshChannel(grpc.aio.Channel):
             ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.min_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 1_000),
-            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.max_receive_message_length", ANSWER_BYTES_MAX),
             ("grpc.use_local_subchannel_pool", 1),  # A new channel must not take over a connection of the old one.
         )
         return grpc.aio.secure_channel(self._target, self._identity.channel_credentials(), options=options)

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["Call", "RpcServer", "current_call"]
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Answers may be larger than requests: a batch's outcomes are longer than its lines."""
 METADATA_BYTES_MAX: Final = 16 * 1024
 NOTICE_SECONDS: Final = 0.5
 _STOP_SLACK_SECONDS: Final = 2.0
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", ANSWER_BYTES_MAX),
     ("grpc.max_metadata_size", METADATA_BYTES_MAX),
     ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
     ("grpc.so_reuseport", 0),  # Two services on one port are a mistake, not a load balancer.
