@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+
 from holdfast.common.database import Database
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ async def opened(dsn: str, **settings: Any) -> AsyncIterator[Database]:
 async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = WAIT_SECONDS) -> None:
     """Return once `condition` holds; fail when it does not within `seconds`."""
     async with asyncio.timeout(seconds):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 (what is awaited happens in other processes)
             await asyncio.sleep(0.01)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import nats
 import nats.errors
-from holdfast.common.messaging import Messaging
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from holdfast.common.messaging import Messaging
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

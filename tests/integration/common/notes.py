@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from google.protobuf.wrappers_pb2 import StringValue
-from holdfast.common import messaging, outbox
 from sqlalchemy import text
+
+from holdfast.common import messaging, outbox
 
 if TYPE_CHECKING:
     from holdfast.common.database import Transaction

@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from holdfast.common.errors import DomainError, Reason
 from psycopg import sql
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from holdfast.common.errors import DomainError, Reason
 from tests.integration.common import notes
 from tests.integration.common.conftest import opened, until
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import psycopg
-    from holdfast.common.database import Database, Transaction
 
+    from holdfast.common.database import Database, Transaction
     from tests.support.postgres import TestDatabase
 
     Admin = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -96,8 +96,8 @@ async def test_a_serialization_failure_runs_the_operation_again(database: TestDa
 
 
 async def test_a_deadlock_is_invisible_to_both_callers(service: Database) -> None:
-    for name in ("left", "right"):
-        await service.run(lambda transaction, name=name: notes.write(transaction, name), organization_id="dead")
+    await service.run(lambda transaction: notes.write(transaction, "left"), organization_id="dead")
+    await service.run(lambda transaction: notes.write(transaction, "right"), organization_id="dead")
     both_hold_one = asyncio.Barrier(2)
     runs = 0
 
@@ -206,7 +206,7 @@ CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON proving.notes DEFERRABLE INITIA
             await task
 
         async def there() -> bool:
-            return await service.run(lambda transaction: notes.count(transaction), organization_id="shield") == 1
+            return await service.run(notes.count, organization_id="shield") == 1
 
         await until(there)
     finally:

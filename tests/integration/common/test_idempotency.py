@@ -6,18 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg import sql
+
 from holdfast.common import idempotency
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.idempotency import RequestKey
 from holdfast.common.ids import new_id
-
 from tests.integration.common import notes
 from tests.integration.common.conftest import opened, until
 
 if TYPE_CHECKING:
     import psycopg
-    from holdfast.common.database import Database, Transaction
 
+    from holdfast.common.database import Database, Transaction
     from tests.support.postgres import TestDatabase
 
     Admin = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -91,9 +92,12 @@ async def test_without_a_key_every_request_has_its_effect(service: Database) -> 
 
 async def test_old_keys_are_forgotten_a_few_at_a_time_and_young_ones_never(service: Database, admin: Admin) -> None:
     for number in range(5):
-        await service.run(
-            lambda transaction, name=f"old-{number}": write_once(transaction, key(name)), organization_id="age"
-        )
+        request = key(f"old-{number}")
+
+        async def write(transaction: Transaction, request: RequestKey = request) -> str:
+            return await write_once(transaction, request)
+
+        await service.run(write, organization_id="age")
     await admin.execute(
         "UPDATE proving.requests SET create_time = now() - interval '49 hours' "
         "WHERE organization_id = 'age' AND request_id < 'old-4'"
@@ -115,7 +119,7 @@ async def commit_hangs(admin: Admin) -> int | None:
 
 
 async def set_standby(admin: Admin, name: str) -> None:
-    await admin.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")  # type: ignore[arg-type]
+    await admin.execute(sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}").format(sql.Literal(name)))
     await admin.execute("SELECT pg_reload_conf()")
 
     async def in_force() -> bool:
@@ -172,7 +176,8 @@ SELECT pg_advisory_lock(4711)"""
 
         async def committing() -> bool:
             found = await admin.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'"
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE query = 'COMMIT' AND state = 'active'"
             )
             return await found.fetchone() is not None
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import nats
 import pytest
+
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
 from holdfast.common.messaging import Consumer, IncomingMessage, Messaging, PoisonMessage, PublishError
-
 from tests.integration.common import notes
 from tests.integration.common.conftest import until
 from tests.integration.common.listening import connected, stored, versions

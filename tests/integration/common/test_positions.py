@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+
 from holdfast.common import leases, positions
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.leases import LeaseLost

@@ -11,13 +11,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
+
 from holdfast.common import telemetry
+from holdfast.common.errors import DomainError
 from holdfast.common.ids import new_id
 from holdfast.common.messaging import Consumer, IncomingMessage
 from holdfast.common.metrics import Metrics
 from holdfast.common.relay import OutboxSource, Relay
-from sqlalchemy import text
-
 from tests.integration.common import notes
 from tests.integration.common.conftest import opened, until
 from tests.integration.common.listening import connected, stored, versions
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     import psycopg
+
     from holdfast.common.database import Database, Transaction
     from holdfast.local.nats import EmbeddedNats
-
     from tests.support.postgres import TestDatabase
 
     Admin = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -174,7 +175,7 @@ async def _is_working(relay: Relay) -> bool:
 @pytest.fixture
 def relay_process(database: TestDatabase, nats_server: EmbeddedNats) -> Iterator[subprocess.Popen[str]]:
     """A relay in a process of its own."""
-    process = subprocess.Popen(  # noqa: S603 (this interpreter, a module of these tests)
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.integration.common.relay_process"], stdin=subprocess.PIPE, text=True
     )
     assert process.stdin is not None
@@ -318,8 +319,6 @@ async def test_postgres_killed_at_work_loses_nothing_that_was_acknowledged(
     stop = asyncio.Event()
 
     async def work() -> None:
-        from holdfast.common.errors import DomainError
-
         while not stop.is_set():
             try:
                 acknowledged.append(

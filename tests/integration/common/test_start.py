@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from holdfast.common.database import Database, StartRefused
-from holdfast.common.errors import DomainError, Reason
 from psycopg import sql
 
-from tests.integration.common.conftest import opened
+from holdfast.common.database import Database, StartRefused
+from holdfast.common.errors import DomainError, Reason
+from tests.integration.common.conftest import opened, until
 
 if TYPE_CHECKING:
     import psycopg
@@ -39,8 +39,11 @@ async def test_a_server_without_durability_is_refused(database: TestDatabase, ad
 
 
 async def _until_setting(admin: Admin, setting: str, value: str) -> None:
-    while (await (await admin.execute("SELECT current_setting(%s)", (setting,))).fetchall()) != [(value,)]:
-        pass
+    async def in_force() -> bool:
+        found = await admin.execute("SELECT current_setting(%s)", (setting,))
+        return await found.fetchall() == [(value,)]
+
+    await until(in_force)
 
 
 async def test_a_role_that_does_not_wait_for_its_commits_is_refused(database: TestDatabase, admin: Admin) -> None:

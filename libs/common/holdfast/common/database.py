@@ -7,14 +7,12 @@ again when the database asks for that. Nothing else in the code base commits.
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar, cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 import psycopg
 import structlog
-from opentelemetry.trace import SpanKind
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -29,15 +27,13 @@ from holdfast.common.database_errors import (
     translated,
     unavailable,
 )
+from holdfast.common.database_transaction import SET_ORGANIZATION, Transaction, checked_organization
 from holdfast.common.metrics import Metrics
-from holdfast.common.roles import ORGANIZATION_SETTING, checked_name
+from holdfast.common.roles import checked_name
 
 __all__ = ["Database", "StartRefused", "Transaction"]
 
 T = TypeVar("T")
-Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-
-_SET_ORGANIZATION = text(f"SELECT set_config('{ORGANIZATION_SETTING}', :organization_id, true)")
 _LOG = structlog.get_logger("holdfast.database")
 
 # How long a cancelled caller waits for its transaction to end; after that the database sees it through alone.
@@ -46,56 +42,7 @@ _CLEANUP_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 20.0
 _RETRY_PAUSE_SECONDS: Final = 0.03
 _RETRY_PAUSE_SECONDS_MAX: Final = 1.0
-_STATEMENT_TEXT_MAX: Final = 1_000
 _LOGIN_REFUSED = ("28", "3D", "42501")
-
-
-class Transaction:
-    """An open transaction. Operations get one and hand it to stores; it ends when the operation does."""
-
-    __slots__ = ("_connection", "_organization_id", "schema")
-
-    def __init__(self, connection: AsyncConnection, *, schema: str, organization_id: str | None) -> None:
-        self._connection = connection
-        self._organization_id = organization_id
-        self.schema = schema
-
-    @property
-    def organization_id(self) -> str | None:
-        """Whose rows are visible now; None in work across organizations."""
-        return self._organization_id
-
-    def require_organization(self) -> str:
-        """Return the organization; RuntimeError when the transaction has none, which is a mistake in code."""
-        if self._organization_id is None:
-            message = "this transaction works for no organization"
-            raise RuntimeError(message)
-        return self._organization_id
-
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
-        """Execute one statement; with a sequence of parameters, once for each. Raises sqlalchemy.exc.DBAPIError."""
-        if not telemetry.is_recorded():
-            return await self._connection.execute(statement, parameters)
-        words = " ".join(str(statement).split())[:_STATEMENT_TEXT_MAX]
-        with telemetry.span(
-            words.partition(" ")[0],
-            kind=SpanKind.CLIENT,
-            attributes={"db.system.name": "postgresql", "db.namespace": self.schema, "db.query.text": words},
-        ):
-            return await self._connection.execute(statement, parameters)
-
-    async def switch_organization(self, organization_id: str) -> None:
-        """Work for another organization from here on, until the transaction ends. For work of the platform only."""
-        await self._connection.execute(_SET_ORGANIZATION, {"organization_id": _checked_organization(organization_id)})
-        self._organization_id = organization_id
-
-    async def driver(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-        """Return the driver's connection, within this same transaction, for what SQLAlchemy cannot express.
-
-        Never commit, roll back or keep it.
-        """
-        raw = await self._connection.get_raw_connection()
-        return cast("psycopg.AsyncConnection[tuple[Any, ...]]", raw.driver_connection)
 
 
 class _Progress:
@@ -154,7 +101,7 @@ class Database:
             "application_name": application_name,
             "connect_timeout": connect_timeout_seconds,
             "options": " ".join(
-                (given.get("options") or "", *(f"-c {name}={value}" for name, value in limits.items()))
+                (str(given.get("options") or ""), *(f"-c {name}={value}" for name, value in limits.items()))
             ),
             # A peer that vanished without a word is noticed within about ten seconds.
             "keepalives_idle": 5,
@@ -233,7 +180,7 @@ class Database:
                 message = f"{self._name} works inside one organization only"
                 raise ValueError(message)
         else:
-            _checked_organization(organization_id)
+            checked_organization(organization_id)
         if not telemetry.is_recorded():
             return await self._run(operation, organization_id, deadline)
         with telemetry.span("transaction", attributes={"db.system.name": "postgresql", "db.namespace": self.schema}):
@@ -324,7 +271,7 @@ class Database:
             connection = await engine.connect()
             try:
                 if organization_id is not None:
-                    await connection.execute(_SET_ORGANIZATION, {"organization_id": organization_id})
+                    await connection.execute(SET_ORGANIZATION, {"organization_id": organization_id})
                 transaction = Transaction(connection, schema=self.schema, organization_id=organization_id)
                 result = await operation(transaction)
                 progress.committing = True
@@ -428,10 +375,3 @@ def _login_refused(error: DBAPIError, state: str | None) -> str | None:
         if sign in words:
             return sign
     return None
-
-
-def _checked_organization(organization_id: str) -> str:
-    if not organization_id:
-        message = "an organization id cannot be empty"
-        raise ValueError(message)
-    return organization_id

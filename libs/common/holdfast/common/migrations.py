@@ -2,6 +2,7 @@
 
 import importlib.util
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +14,10 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from holdfast.common import roles
 from holdfast.common.roles import checked_name
 
 LOCK_TIMEOUT_SECONDS: Final = 1.0
@@ -68,6 +70,31 @@ def upgrade(dsn: str, *, package: str) -> None:
                     return
     finally:
         engine.dispose()
+
+
+def migrate(*, package: str, migration_dsn: str, admin_dsn: str | None, logins: Sequence[str]) -> None:
+    """Do what `python -m holdfast.<service> migrate` is for: make the roles, then apply what is missing.
+
+    `logins` are the DSNs of the service's roles; theirs and the owner's passwords are set when `admin_dsn` is given,
+    otherwise the roles and the schema must be there. Raises MigrationError, whose message may be shown: it holds no
+    secret.
+    """
+    schema = checked_name(package.rpartition(".")[2])
+    try:
+        if admin_dsn is not None:
+            roles.ensure(admin_dsn, schema=schema, passwords=dict(map(_login, (migration_dsn, *logins))))
+        upgrade(migration_dsn, package=package)
+    except DBAPIError as error:
+        raise MigrationError(f"the schema {schema} could not be migrated: {error.orig}") from error
+    except (psycopg.Error, ValueError) as error:
+        raise MigrationError(f"the schema {schema} could not be migrated: {error}") from error
+
+
+def _login(dsn: str) -> tuple[str, str]:
+    parts = conninfo_to_dict(dsn)
+    if not parts.get("user") or not parts.get("password"):
+        raise MigrationError("a DSN names no user or no password")
+    return str(parts["user"]), str(parts["password"])
 
 
 def head(package: str) -> str | None:
