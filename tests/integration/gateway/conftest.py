@@ -46,7 +46,8 @@ class Stack:
         return f"http://127.0.0.1:{self.app.port}"
 
     def token(self, *roles: str, subject: str = "buyer-1", **claims: Any) -> str:
-        return self.issuer.token(*(roles or ("buyer",)), subject=subject, organization_id=self.organization_id, **claims)
+        claims.setdefault("organization_id", self.organization_id)
+        return self.issuer.token(*(roles or ("buyer",)), subject=subject, **claims)
 
     def client(self, *roles: str, subject: str = "buyer-1", **headers: str) -> httpx.AsyncClient:
         token = self.token(*roles, subject=subject)

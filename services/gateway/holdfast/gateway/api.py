@@ -6,7 +6,6 @@ would cost more than all of this.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +20,7 @@ from holdfast.common.rpc_policy import ANONYMOUS
 from holdfast.common.telemetry import format_traceparent
 from holdfast.gateway.answers import Answer
 from holdfast.gateway.auth import token_invalid
+from holdfast.gateway.body import Body, ClientGoneError, ClientTooSlowError
 from holdfast.gateway.problems import internal_error, problem
 from holdfast.gateway.transcoder import Arrived, Endpoint, compile_endpoints
 
@@ -42,19 +42,18 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-UNREAD_BYTES_MAX: Final = 64 * 1024
-"""A refused request's body up to this size is let run out; a longer one costs its sender the connection."""
 CLIENT_TOO_SLOW: Final = 408
+REFUSED: Final = 400
 SERVER_FAULT: Final = 500
 
 _SECONDS: Final = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?")
-_JSON: Final = re.compile(rb'application/json[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?', re.IGNORECASE)
 _ONCE: Final = frozenset(
     {
         b"authorization",
         b"content-encoding",
         b"content-length",
         b"content-type",
+        b"expect",
         b"idempotency-key",
         b"if-match",
         b"origin",
@@ -66,10 +65,6 @@ _ONCE: Final = frozenset(
 """The headers that are read at all. Whatever else a client sends, such as a principal of its own, is not looked at."""
 
 logger = structlog.get_logger(__name__)
-
-
-class ClientGoneError(Exception):
-    """The client closed the connection before its request was complete; nobody is there to answer."""
 
 
 class Api:
@@ -114,10 +109,11 @@ class Api:
         span_context = trace.get_current_span(context).get_span_context()
         trace_id = f"{span_context.trace_id:032x}"
         route = "none"
+        body = Body(headers, receive, bytes_max=self._body_bytes_max)
         try:
             endpoint, variables = self._find(scope, repeated)
             route = endpoint.binding.template
-            answer = await self._answer(endpoint, variables, scope, headers, receive)
+            answer = await self._answer(endpoint, variables, scope, headers, body)
         except ClientGoneError:
             self._end(span, method, route, None)
             return
@@ -132,7 +128,7 @@ class Api:
         )
         if self._cors.enabled:
             self._cors.allow(answer, headers.get(b"origin"))
-        if answer.status >= 400 and _long_unread(headers):  # noqa: PLR2004 - refused
+        if answer.status >= REFUSED and not await body.discard():
             answer.headers.append((b"connection", b"close"))
         await _send(send, answer, head=method == "HEAD")
         self._end(span, method, route, answer.status)
@@ -150,17 +146,16 @@ class Api:
         return self.endpoints[binding.method, binding.template], variables
 
     async def _answer(
-        self, endpoint: Endpoint, variables: list[str], scope: Scope, headers: dict[bytes, bytes], receive: Receive
+        self, endpoint: Endpoint, variables: list[str], scope: Scope, headers: dict[bytes, bytes], body: Body
     ) -> Answer:
         principal = await self._principal(endpoint, headers.get(b"authorization"))
         await self._limiter.check(principal)
         deadline_seconds = self._deadline_seconds(headers.get(b"request-timeout"))
-        body = await self._body(headers, receive)
         request = endpoint.request(
             Arrived(
                 variables=variables,
                 query=scope["query_string"],
-                body=body,
+                body=await body.read(seconds_max=self._read_seconds_max),
                 idempotency_key=headers.get(b"idempotency-key"),
                 if_match=headers.get(b"if-match"),
             )
@@ -192,47 +187,6 @@ class Api:
             raise invalid("Request-Timeout", "must be seconds, such as 2 or 0.5")
         return min(seconds, self._request_seconds_max)
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        length = headers.get(b"content-length")
-        if (length is None or length == b"0") and b"transfer-encoding" not in headers:
-            return b""
-        encoding = headers.get(b"content-encoding", b"identity")
-        if encoding.lower() != b"identity":
-            raise _not_supported("bodies are taken as they are, not compressed", encoding)
-        if length is not None and (not length.isdigit() or int(length[:12]) > self._body_bytes_max):
-            raise self._too_large()
-        body = await self._read(receive)
-        kind = headers.get(b"content-type", b"")
-        if body and not _JSON.fullmatch(kind):
-            raise _not_supported("the body must be application/json", kind)
-        return body
-
-    async def _read(self, receive: Receive) -> bytes:
-        """Read the body, counting as it comes: what a chunked body will amount to is not known before."""
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._read_seconds_max):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientGoneError
-                    part = message.get("body", b"")
-                    size += len(part)
-                    if size > self._body_bytes_max:
-                        raise self._too_large()
-                    parts.append(part)
-                    if not message.get("more_body", False):
-                        return b"".join(parts) if len(parts) > 1 else bytes(part)
-        except TimeoutError:
-            raise ClientTooSlowError(self._read_seconds_max) from None
-
-    def _too_large(self) -> DomainError:
-        limit = self._body_bytes_max
-        return DomainError(
-            Reason.BODY_TOO_LARGE, f"the body is larger than {limit} bytes", metadata={"limit_bytes": str(limit)}
-        )
-
     def _end(self, span: Span | None, method: str, route: str, status: int | None) -> None:
         if span is None:
             return
@@ -243,13 +197,6 @@ class Api:
             if status >= SERVER_FAULT:
                 span.set_status(Status(StatusCode.ERROR))
         span.end()
-
-
-class ClientTooSlowError(DomainError):
-    """The client did not send its request in time."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(Reason.DEADLINE_EXCEEDED, f"the body did not arrive within {seconds:g} s")
 
 
 def _headers(pairs: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], str]:
@@ -266,16 +213,6 @@ def _headers(pairs: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], str]
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
-
-
-def _long_unread(headers: dict[bytes, bytes]) -> bool:
-    length = headers.get(b"content-length", b"0")
-    return b"transfer-encoding" in headers or not length.isdigit() or int(length[:12]) > UNREAD_BYTES_MAX
-
-
-def _not_supported(message: str, kind: bytes) -> DomainError:
-    text = kind[:100].decode("ascii", "backslashreplace")
-    return DomainError(Reason.MEDIA_TYPE_NOT_SUPPORTED, message, metadata={"content_type": text})
 
 
 async def _send(send: Send, answer: Answer, *, head: bool) -> None:

@@ -167,8 +167,15 @@ def _check_free(value: Any) -> None:
             _check_free(item)
     elif type(value) is str:
         read_string(value)
-    elif type(value) is int and abs(value) > EXACT_MAX:
-        raise Refused("holds an integer beyond 2^53, which would lose digits; write it as a string")
+    elif type(value) is int and not _is_double(value):
+        raise Refused("holds an integer beyond 2^53 that would lose digits; write it as a string")
+
+
+def _is_double(value: int) -> bool:
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
 
 
 def write_struct(value: Any) -> dict[str, Any]:
@@ -187,5 +194,7 @@ def _write_free(value: Any) -> Any:
         return [_write_free(item) for item in content.values]
     if kind == "number_value":
         # Not finite only if another writer than this gateway stored it; JSON has no word for it.
-        return None if not math.isfinite(content) else int(content) if content.is_integer() else content
+        if not math.isfinite(content):
+            return None
+        return int(content) if content.is_integer() and abs(content) <= EXACT_MAX else content
     return content
