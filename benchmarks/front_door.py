@@ -19,7 +19,8 @@ import grpc
 import structlog
 import uvloop
 from opentelemetry import context as otel_context
-from opentelemetry.sdk.trace.export import SpanProcessor
+from opentelemetry.sdk.trace import SpanProcessor
+from pydantic import SecretStr
 
 from holdfast.api.capacity.v1 import hold_pb2, hold_service_pb2, hold_service_pb2_grpc
 from holdfast.common.authority import create_authority, issue
@@ -55,7 +56,7 @@ class Holds:
         return RESPONSE
 
 
-class _BareHolds(hold_service_pb2_grpc.HoldServiceServicer):
+class _BareHolds:
     async def PlaceHold(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 - gRPC's names
         return RESPONSE
 
@@ -115,10 +116,10 @@ async def round_trips(directory: Path, calls: int) -> None:  # noqa: C901 - a li
     """Compare whole calls."""
     server_identity = MeshIdentity.load(directory, "capacity")
     client_identity = MeshIdentity.load(directory, "gateway")
-    mesh = MeshSettings(identity_dir=directory, page_token_key="k" * 32)
+    mesh = MeshSettings(identity_dir=directory, page_token_key=SecretStr("k" * 32))
 
     bare = grpc.aio.server()
-    hold_service_pb2_grpc.add_HoldServiceServicer_to_server(_BareHolds(), bare)
+    hold_service_pb2_grpc.add_HoldServiceServicer_to_server(_BareHolds(), bare)  # type: ignore[arg-type] # two RPCs are called
     bare_port = bare.add_secure_port("127.0.0.1:0", server_identity.server_credentials())
     await bare.start()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import SecretStr
 
 from holdfast.common.authority import create_authority, issue
 from holdfast.common.mesh_identity import MeshIdentity, Principal
@@ -54,7 +55,7 @@ class Workshop:
     stack: AsyncExitStack
 
     def settings(self, **fields: Any) -> MeshSettings:
-        return MeshSettings(identity_dir=self.certificates, page_token_key="k" * 32, **fields)  # type: ignore[arg-type]
+        return MeshSettings(identity_dir=self.certificates, page_token_key=SecretStr("k" * 32), **fields)
 
     async def server(
         self,

@@ -19,6 +19,20 @@ INVENTORY = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"
 EVENTS = event_service_pb2.DESCRIPTOR.services_by_name["EventService"]
 
 
+async def forever(_call: Call) -> None:
+    """Never answer."""
+    await asyncio.Event().wait()
+
+
+def until(gate: asyncio.Event) -> Callable[[Call], Awaitable[None]]:
+    """Answer when the test opens the gate."""
+
+    async def wait(_call: Call) -> None:
+        await gate.wait()
+
+    return wait
+
+
 class Holds:
     """Remembers its calls; GetHold does what the test says."""
 

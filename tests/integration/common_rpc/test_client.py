@@ -13,12 +13,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from holdfast.api.capacity.v1 import hold_pb2, hold_service_pb2, hold_service_pb2_grpc
 from holdfast.common.circuit_breaker import BreakerPolicy, State
 from holdfast.common.errors import DomainError, Reason
+from holdfast.common.mesh_identity import MeshIdentity
 from holdfast.common.metrics import Metrics
 from holdfast.common.rpc_channel import service_config, services_of, target_uri
 from holdfast.common.rpc_server import Call, current_call
 from holdfast.common.telemetry import Telemetry, current_traceparent
 from tests.integration.common_rpc.conftest import BUYER, ID, Workshop, eventually
-from tests.integration.common_rpc.handlers import HOLDS, Holds
+from tests.integration.common_rpc.handlers import HOLDS, Holds, forever
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from holdfast.common.rpc_client import Peer
 
 GET_HOLD = hold_service_pb2.GetHoldRequest(hold_id=ID)
-PLACE = {"event_id": ID, "lines": [{"section_id": ID, "quantity": 1}]}
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN_ID = "b7ad6b7169203331"
 
@@ -46,12 +46,9 @@ class Flaky:
 
 
 async def flaky_peer(workshop: Workshop, flaky: Flaky, **arguments: Any) -> Peer:
-    from holdfast.common.mesh_identity import MeshIdentity  # noqa: PLC0415 - only here
-
     server = grpc.aio.server()
-    handlers = {
-        name: grpc.unary_unary_rpc_method_handler(flaky.answer)  # type: ignore[arg-type]
-        for name in ("GetHold", "PlaceHold")
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        name: grpc.unary_unary_rpc_method_handler(flaky.answer) for name in ("GetHold", "PlaceHold")
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(HOLDS.full_name, handlers),))
     identity = MeshIdentity.load(workshop.certificates, "capacity")
@@ -59,6 +56,10 @@ async def flaky_peer(workshop: Workshop, flaky: Flaky, **arguments: Any) -> Peer
     await server.start()
     workshop.stack.push_async_callback(server.stop, 0)
     return await workshop.peer(f"127.0.0.1:{port}", **arguments)
+
+
+def state(peer: Peer) -> State:
+    return peer.breaker.state
 
 
 def stub_of(peer: Peer) -> Any:
@@ -70,7 +71,8 @@ async def get_hold(peer: Peer, seconds: float = 5) -> Any:
 
 
 async def place_hold(peer: Peer, request_id: str) -> Any:
-    request = hold_service_pb2.PlaceHoldRequest(**PLACE, request_id=request_id)  # type: ignore[arg-type]
+    lines = [hold_service_pb2.HoldLineSelector(section_id=ID, quantity=1)]
+    request = hold_service_pb2.PlaceHoldRequest(event_id=ID, lines=lines, request_id=request_id)
     return await peer.call(stub_of(peer).PlaceHold, request, principal=BUYER, deadline_seconds=5)
 
 
@@ -133,7 +135,7 @@ async def test_the_breaker_opens_on_silence_and_closes_on_an_answer(workshop: Wo
     peer = await flaky_peer(workshop, flaky, breaker=policy, metrics=metrics)
     for _ in range(3):
         await refusal(place_hold(peer, ""))
-    assert peer.breaker.state is State.OPEN
+    assert state(peer) is State.OPEN
     assert metrics.registry.get_sample_value("holdfast_breaker_open", {"peer": "capacity"}) == 1
     error = await refusal(place_hold(peer, ""))
     assert error.reason is Reason.DEPENDENCY_UNAVAILABLE
@@ -142,7 +144,7 @@ async def test_the_breaker_opens_on_silence_and_closes_on_an_answer(workshop: Wo
     assert flaky.calls == 3
     await asyncio.sleep(policy.open_seconds)  # The breaker's own time, not another task's.
     await place_hold(peer, "")
-    assert peer.breaker.state is State.CLOSED
+    assert state(peer) is State.CLOSED
     assert metrics.registry.get_sample_value("holdfast_breaker_open", {"peer": "capacity"}) == 0
 
 
@@ -153,7 +155,7 @@ async def test_refusals_do_not_open_the_breaker(workshop: Workshop) -> None:
     for _ in range(5):
         call = peer.call(stub_of(peer).PlaceHold, request, principal=BUYER, deadline_seconds=5)
         assert (await refusal(call)).reason is Reason.INSUFFICIENT_CAPACITY
-    assert peer.breaker.state is State.CLOSED
+    assert state(peer) is State.CLOSED
 
 
 async def test_a_peer_that_is_not_there_is_unavailable_quickly(workshop: Workshop) -> None:
@@ -167,7 +169,7 @@ async def test_a_peer_that_is_not_there_is_unavailable_quickly(workshop: Worksho
 
 
 async def test_a_slow_peer_costs_the_deadline_and_no_more(workshop: Workshop) -> None:
-    stuck = Holds(lambda _call: asyncio.Event().wait())  # type: ignore[arg-type, return-value]
+    stuck = Holds(forever)
     peer = await workshop.peer((await workshop.server(HOLDS, stuck)).address)
     began = asyncio.get_running_loop().time()
     error = await refusal(get_hold(peer, 0.2))

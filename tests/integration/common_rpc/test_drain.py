@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from holdfast.api.capacity.v1 import hold_service_pb2, hold_service_pb2_grpc
 from holdfast.common.errors import DomainError, Reason, StartRefused
 from tests.integration.common_rpc.conftest import BUYER, ID, Workshop, eventually
-from tests.integration.common_rpc.handlers import HOLDS, Holds
+from tests.integration.common_rpc.handlers import HOLDS, Holds, forever, until
 
 if TYPE_CHECKING:
     from holdfast.common.rpc_client import Peer
@@ -46,7 +46,7 @@ def health_watch(peer: Peer) -> Any:
 
 async def test_calls_in_flight_end_and_new_ones_are_not_taken(workshop: Workshop) -> None:
     gate = asyncio.Event()
-    holds = Holds(lambda _call: gate.wait())  # type: ignore[arg-type, return-value]
+    holds = Holds(until(gate))
     server = await workshop.server(HOLDS, holds)
     peer = await workshop.peer(server.address)
     running = asyncio.create_task(get_hold(peer))
@@ -65,7 +65,7 @@ async def test_calls_in_flight_end_and_new_ones_are_not_taken(workshop: Workshop
 
 
 async def test_a_stop_is_bounded(workshop: Workshop) -> None:
-    holds = Holds(lambda _call: asyncio.Event().wait())  # type: ignore[arg-type, return-value]
+    holds = Holds(forever)
     server = await workshop.server(HOLDS, holds, drain_seconds=0.2)
     peer = await workshop.peer(server.address)
     running = asyncio.create_task(get_hold(peer))

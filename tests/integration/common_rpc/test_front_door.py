@@ -15,12 +15,14 @@ from holdfast.common.errors import DomainError, Reason
 from holdfast.common.metrics import Metrics
 from holdfast.common.status import from_rpc_error
 from tests.integration.common_rpc.conftest import BUYER, ID, OWNER, Workshop, eventually
-from tests.integration.common_rpc.handlers import EVENTS, HOLDS, Events, Holds
+from tests.integration.common_rpc.handlers import EVENTS, HOLDS, Events, Holds, forever, until
 
 if TYPE_CHECKING:
     from holdfast.common.rpc_client import Peer
     from holdfast.common.rpc_server import Call
 
+LINE = hold_service_pb2.HoldLineSelector(section_id=ID, quantity=1)
+BAD_LINE = hold_service_pb2.HoldLineSelector(section_id="x", quantity=0)
 GET_HOLD = hold_service_pb2.GetHoldRequest(hold_id=ID)
 
 
@@ -54,7 +56,7 @@ async def place(peer: Peer, request: hold_service_pb2.PlaceHoldRequest) -> Domai
 async def test_violations_name_the_fields_by_their_paths(workshop: Workshop) -> None:
     holds = Holds()
     peer = await workshop.peer((await workshop.server(HOLDS, holds)).address)
-    lines = [{"section_id": ID, "quantity": 1}, {"section_id": ID, "quantity": 1}, {"section_id": "x", "quantity": 0}]
+    lines = [LINE, LINE, BAD_LINE]
     error = await place(peer, hold_service_pb2.PlaceHoldRequest(lines=lines, customer_id="c" * 129))
     assert error.reason is Reason.VALIDATION_FAILED
     assert {violation.field for violation in error.violations} >= {
@@ -75,7 +77,7 @@ async def test_a_rule_of_the_whole_request_has_no_path(workshop: Workshop) -> No
 
 async def test_violations_are_bounded(workshop: Workshop) -> None:
     peer = await workshop.peer((await workshop.server(HOLDS, Holds())).address)
-    lines = [{"section_id": "x", "quantity": 0}] * 500
+    lines = [BAD_LINE] * 500
     error = await place(peer, hold_service_pb2.PlaceHoldRequest(lines=lines))
     assert len(error.violations) == 50
 
@@ -127,7 +129,7 @@ async def test_a_refusal_arrives_with_everything_that_it_says(workshop: Workshop
 
 async def test_a_replay_says_so(workshop: Workshop) -> None:
     peer = await workshop.peer((await workshop.server(HOLDS, Holds())).address)
-    request = hold_service_pb2.PlaceHoldRequest(event_id=ID, lines=[{"section_id": ID, "quantity": 1}])
+    request = hold_service_pb2.PlaceHoldRequest(event_id=ID, lines=[LINE])
     response, metadata = await peer.call_with_metadata(
         holds_of(peer).PlaceHold, request, principal=BUYER, deadline_seconds=5
     )
@@ -138,7 +140,7 @@ async def test_a_replay_says_so(workshop: Workshop) -> None:
 async def test_the_request_key_is_of_caller_rpc_and_content(workshop: Workshop) -> None:
     holds = Holds()
     peer = await workshop.peer((await workshop.server(HOLDS, holds)).address)
-    lines = [{"section_id": ID, "quantity": 1}]
+    lines = [LINE]
     request = hold_service_pb2.PlaceHoldRequest(event_id=ID, lines=lines, request_id="order-4711")
     await peer.call(holds_of(peer).PlaceHold, request, principal=BUYER, deadline_seconds=5)
     key = holds.calls[0].request_key(request, "PlaceHold")
@@ -152,7 +154,7 @@ async def test_a_call_without_a_deadline_gets_the_default(workshop: Workshop) ->
     holds = Holds()
     server = await workshop.server(HOLDS, holds, settings={"rpc_deadline_seconds_default": 0.1})
     peer = await workshop.peer(server.address)
-    stuck = Holds(lambda _call: asyncio.Event().wait())  # type: ignore[arg-type, return-value]
+    stuck = Holds(forever)
     stuck_server = await workshop.server(HOLDS, stuck, settings={"rpc_deadline_seconds_default": 0.1})
     stuck_peer = await workshop.peer(stuck_server.address)
 
@@ -176,7 +178,7 @@ async def test_the_callers_deadline_reaches_the_handler(workshop: Workshop) -> N
 
 
 async def test_a_deadline_is_answered_with_its_reason_before_the_caller_gives_up(workshop: Workshop) -> None:
-    stuck = Holds(lambda _call: asyncio.Event().wait())  # type: ignore[arg-type, return-value]
+    stuck = Holds(forever)
     peer = await workshop.peer((await workshop.server(HOLDS, stuck)).address)
     await peer.channel.channel_ready()
     with pytest.raises(grpc.aio.AioRpcError) as failed:
@@ -188,7 +190,7 @@ async def test_a_deadline_is_answered_with_its_reason_before_the_caller_gives_up
 
 async def test_too_many_calls_are_refused_at_once(workshop: Workshop) -> None:
     gate = asyncio.Event()
-    holds = Holds(lambda _call: gate.wait())  # type: ignore[arg-type, return-value]
+    holds = Holds(until(gate))
     metrics = Metrics("capacity")
     server = await workshop.server(HOLDS, holds, settings={"rpc_in_flight_max": 2}, metrics=metrics)
     peer = await workshop.peer(server.address)
@@ -256,7 +258,7 @@ async def test_a_time_out_of_the_handlers_own_is_not_taken_for_the_calls_deadlin
 
 
 async def test_a_caller_that_goes_away_cancels_its_handler(workshop: Workshop) -> None:
-    holds = Holds(lambda _call: asyncio.Event().wait())  # type: ignore[arg-type, return-value]
+    holds = Holds(forever)
     metrics = Metrics("capacity")
     peer = await workshop.peer((await workshop.server(HOLDS, holds, metrics=metrics)).address)
     call = holds_of(peer).GetHold(GET_HOLD, timeout=20, metadata=(BUYER.to_metadata(),))

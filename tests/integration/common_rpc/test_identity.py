@@ -124,7 +124,9 @@ async def test_the_named_caller_may_call_as_itself(workshop: Workshop) -> None:
     peer = await workshop.peer(server.address, me="events")
     stub = inventory_service_pb2_grpc.InventoryServiceStub(peer.channel)
     request = inventory_service_pb2.ApplyEventControlsRequest(
-        controls={"event_id": ID, "organization_id": ORGANIZATION, "version": 7, "state": event_pb2.Event.ON_SALE}
+        controls=event_pb2.EventControls(
+            event_id=ID, organization_id=ORGANIZATION, version=7, state=event_pb2.Event.ON_SALE
+        )
     )
     me = service_principal("events", ORGANIZATION)
     response = await peer.call(stub.ApplyEventControls, request, principal=me, deadline_seconds=5)

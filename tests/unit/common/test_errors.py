@@ -27,7 +27,7 @@ def documented_statuses() -> dict[str, str]:
             continue
         match = re.fullmatch(r"([A-Z_]+) = \d+;", text)
         if match and comment:
-            statuses[match[1]] = re.match(r"[A-Z_]+", comment[0])[0] if re.match(r"[A-Z_]+", comment[0]) else ""
+            statuses[match[1]] = comment[0].partition(" ")[0].removesuffix(".")
         comment = []
     statuses.pop("REASON_UNSPECIFIED", None)
     return statuses
@@ -73,7 +73,7 @@ def test_a_status_names_the_domain_and_has_only_the_details_that_it_needs() -> N
     "status",
     [
         status_pb2.Status(code=5, message="x"),
-        to_status(DomainError(Reason.INTERNAL, "x")).__class__(code=13),
+        status_pb2.Status(code=13),
     ],
 )
 def test_a_status_without_our_error_info_is_no_error_of_ours(status: status_pb2.Status) -> None:
@@ -109,4 +109,4 @@ def test_a_failed_call_gives_its_error_back() -> None:
 def test_metadata_of_an_error_cannot_be_changed() -> None:
     error = DomainError(Reason.INTERNAL, "x", metadata={"trace_id": "1"})
     with pytest.raises(TypeError):
-        error.metadata["trace_id"] = "2"  # type: ignore[index]
+        error.metadata["trace_id"] = "2"  # type: ignore[index] # that is the mistake

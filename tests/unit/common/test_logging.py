@@ -21,11 +21,9 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 
 @pytest.fixture
-def configured(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    assert capsys is not None  # It captures stderr before logging takes hold of it.
+def restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = tuple(root.handlers), root.level
-    configure(service="capacity", level="info", format="json")
     yield
     structlog.reset_defaults()
     logging.captureWarnings(capture=False)
@@ -40,8 +38,9 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-@pytest.mark.usefixtures("configured")
+@pytest.mark.usefixtures("restored")
 def test_a_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(service="capacity", level="info", format="json")
     structlog.get_logger().info("hold placed", hold_id="h", quantity=2)
     (line,) = lines(capsys)
     assert line["message"] == "hold placed"
@@ -49,23 +48,26 @@ def test_a_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert line["time"].endswith("Z")
 
 
-@pytest.mark.usefixtures("configured")
+@pytest.mark.usefixtures("restored")
 def test_the_standard_librarys_lines_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(service="capacity", level="info", format="json")
     logging.getLogger("somebody").warning("it took %d s", 3)
     (line,) = lines(capsys)
     assert (line["message"], line["service"], line["level"]) == ("it took 3 s", "capacity", "warning")
     assert line["logger"] == "somebody"
 
 
-@pytest.mark.usefixtures("configured")
+@pytest.mark.usefixtures("restored")
 def test_lines_below_the_level_do_not_appear(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(service="capacity", level="info", format="json")
     structlog.get_logger().debug("nothing")
     logging.getLogger("somebody").debug("nothing")
     assert lines(capsys) == []
 
 
-@pytest.mark.usefixtures("configured")
+@pytest.mark.usefixtures("restored")
 def test_lines_of_a_call_name_its_organization_and_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(service="capacity", level="info", format="json")
     principal = Principal(subject="s", organization_id="org-1", roles=frozenset())
     token = current_call.set(Call(principal=principal, peer="gateway", deadline=0))
     try:
@@ -80,8 +82,9 @@ def test_lines_of_a_call_name_its_organization_and_trace(capsys: pytest.CaptureF
     assert "trace_id" not in outside
 
 
-@pytest.mark.usefixtures("configured")
+@pytest.mark.usefixtures("restored")
 def test_a_traceback_is_in_its_line_without_passwords(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(service="capacity", level="info", format="json")
     structlog.get_logger().error("failed", exc_info=ValueError("cannot reach postgresql://user:hunter2@host/db"))
     (line,) = lines(capsys)
     assert "ValueError" in line["exception"]

@@ -11,14 +11,14 @@ from pydantic import SecretStr
 
 from holdfast.api.capacity.v1 import hold_service_pb2
 from holdfast.common.errors import DomainError, Reason
-from holdfast.common.pagination import PageTokens, filters_of, page_size
+from holdfast.common.pagination import CursorValue, PageTokens, filters_of, page_size
 
 TOKENS = PageTokens(SecretStr("k" * 32))
-CURSOR = ["2026-05-01T12:00:00Z", "0190163d-8694-739b-aea5-966c26f8ad90", 7, None, True]
+CURSOR: list[CursorValue] = ["2026-05-01T12:00:00Z", "0190163d-8694-739b-aea5-966c26f8ad90", 7, None, True]
 
 
 def request(**fields: object) -> hold_service_pb2.ListHoldsRequest:
-    return hold_service_pb2.ListHoldsRequest(**fields)  # type: ignore[arg-type]
+    return hold_service_pb2.ListHoldsRequest(**fields)  # type: ignore[arg-type] # the fields vary
 
 
 def refused(token: str, filters: bytes, tokens: PageTokens = TOKENS) -> bool:

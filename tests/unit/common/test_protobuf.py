@@ -42,7 +42,7 @@ def test_moments_keep_their_microseconds_and_become_utc() -> None:
 
 def test_a_moment_without_zone_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="time zone"):
-        to_timestamp(datetime(2026, 5, 1))  # noqa: DTZ001
+        to_timestamp(datetime(2026, 5, 1))  # noqa: DTZ001 - that is the mistake
 
 
 def test_a_timestamp_beyond_the_calendar_is_refused() -> None:

@@ -124,7 +124,7 @@ class Metrics:
     async def serve(self, listen: str, *, ready: Callable[[], bool]) -> OperationsServer:
         """Serve /metrics, /health/live and /health/ready on host:port; stop what this gives."""
         # Imported here: whoever only counts needs no server.
-        from holdfast.common.operations_server import OperationsServer  # noqa: PLC0415
+        from holdfast.common.operations_server import OperationsServer  # noqa: PLC0415 - see above
 
         server = OperationsServer(metrics=self, listen=listen, ready=ready)
         await server.start()

@@ -44,7 +44,7 @@ class Call:
         if not request_id:
             return None
         # Imported here: the gateway has calls, but no database.
-        from holdfast.common.idempotency import RequestKey  # noqa: PLC0415
+        from holdfast.common.idempotency import RequestKey  # noqa: PLC0415 - see above
 
         return RequestKey(
             caller=self.principal.subject, rpc=rpc, request_id=request_id, fingerprint=fingerprint(request)

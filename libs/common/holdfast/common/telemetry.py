@@ -97,7 +97,7 @@ class Telemetry:
             self.provider.add_span_processor(processor)
         if self._endpoint is not None:
             # Imported here: a service that exports nothing does not pay for the exporter's memory.
-            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - see above
 
             exporter = OTLPSpanExporter(endpoint=self._endpoint, insecure=True, timeout=2)
             self.provider.add_span_processor(BatchSpanProcessor(exporter))
