@@ -27,7 +27,8 @@ from holdfast.api.events.v1 import (
     venue_service_pb2_grpc,
 )
 from holdfast.common.authority import create_authority, issue
-from holdfast.common.errors import DomainError, Reason
+from holdfast.common.errors import DomainError
+from holdfast.common.ids import new_id
 from holdfast.common.mesh_identity import MeshIdentity, Principal
 from holdfast.common.rpc_client import Peer
 from holdfast.common.settings import MeshSettings
@@ -115,7 +116,7 @@ class Events:
             "CreateOrganization",
             role="platform_admin",
             organization_id="",
-            organization={"name": f"Organization {next(self.names)}", **fields},
+            organization={"name": f"Organization {new_id()}", **fields},
         )
         return str(response.organization.id)
 
@@ -170,10 +171,6 @@ class Events:
 
 def _body(kind: str, body: bytes) -> Any:
     return getattr(messages_pb2, "".join(word.capitalize() for word in kind.split("_"))).FromString(body)
-
-
-def reason_of(error: DomainError) -> str:
-    return Reason(error.reason).value
 
 
 @pytest.fixture(scope="session")

@@ -308,3 +308,16 @@ async def test_capacity_alone_reads_controls(events: Events):
     assert error.reason is Reason.CALLER_NOT_ALLOWED
     error = await refused(events.call("GetEventControls", role="service", peer="capacity", event_id=new_id()))
     assert error.reason is Reason.EVENT_NOT_FOUND
+
+
+@pytest.mark.parametrize("field", ["name", "description", "external_id"])
+async def test_text_that_the_database_cannot_hold_is_refused(events: Events, field: str):
+    error = await refused(events.event(**{field: "a\x00b"}))
+    assert error.reason is Reason.VALIDATION_FAILED
+
+
+async def test_text_of_other_languages_is_kept_literally(events: Events):
+    text = "'; DROP TABLE events.events; -- {{7*7}} <b> 東京 🎷"
+    event = await events.event(name=text, metadata={"text": text})
+    shown = await events.read(event.id)
+    assert (shown.name, shown.metadata["text"]) == (text, text)
