@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -67,6 +67,7 @@ def test_any_changed_byte_is_noticed() -> None:
         assert refused(base64.urlsafe_b64encode(changed).decode().rstrip("="), b"f")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=1100))
 def test_no_text_breaks_the_reader(text: str) -> None:
     if text:
