@@ -190,33 +190,15 @@ def serve(stack: Stack, **changes: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-PRODUCTION = {
-    "HOLDFAST_MODE": "production",
-    "HOLDFAST_NATS_URL": "tls://nats.internal:4222",
-    "HOLDFAST_CACHE_URL": "rediss://cache.internal:6379/0",
-}
-
-
 @pytest.mark.parametrize(
     ("changes", "code", "named"),
     [
-        (PRODUCTION, 2, "HOLDFAST_GATEWAY_TLS_TERMINATED"),
         ({"HOLDFAST_GATEWAY_JWKS": ""}, 2, "HOLDFAST_GATEWAY_JWKS: missing"),
-        ({"HOLDFAST_GATEWAY_JWKS": "ftp://x/y"}, 2, "HOLDFAST_GATEWAY_JWKS"),
         ({"HOLDFAST_GATEWAY_JWKS": "/nowhere/jwks.json"}, 3, "JWKS"),
-        ({"HOLDFAST_GATEWAY_LISTEN": "127.0.0.1:99999"}, 2, "HOLDFAST_GATEWAY_LISTEN"),
-        ({"HOLDFAST_GATEWAY_CORS_ORIGINS": "shop"}, 2, "HOLDFAST_GATEWAY_CORS_ORIGINS"),
-        ({"HOLDFAST_GATEWAY_REQUEST_SECONDS_MAX": "0"}, 2, "HOLDFAST_GATEWAY_REQUEST_SECONDS_MAX"),
-        ({"HOLDFAST_GATEWAY_ISSUR": "x"}, 2, "HOLDFAST_GATEWAY_ISSUR: unknown"),
         ({"HOLDFAST_IDENTITY_DIR": "/nowhere"}, 3, "gateway"),
-        (
-            {**PRODUCTION, "HOLDFAST_GATEWAY_TLS_TERMINATED": "true", "HOLDFAST_GATEWAY_CORS_ORIGINS": "*"},
-            2,
-            "HOLDFAST_GATEWAY_CORS_ORIGINS",
-        ),
     ],
 )
-async def test_a_wrong_variable_stops_the_start_and_is_named(
+async def test_a_process_that_cannot_start_says_why_in_a_line(
     stack: Stack, changes: dict[str, str], code: int, named: str
 ) -> None:
     ended = await asyncio.to_thread(serve, stack, **changes)

@@ -11,6 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
@@ -177,9 +179,6 @@ async def test_headers_that_would_change_the_rules_are_refused(
 
 def _sign(key: ECKey, signing: bytes) -> bytes:
     """Sign with ES256 whatever the header says: the signature itself is good."""
-    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
-
     r, s = utils.decode_dss_signature(key.private_key.sign(signing, ec.ECDSA(hashes.SHA256())))
     return r.to_bytes(32) + s.to_bytes(32)
 
