@@ -40,13 +40,18 @@ async def write_once(transaction: Transaction, request: RequestKey | None) -> st
 
 
 async def test_fifty_concurrent_requests_with_one_key_have_one_effect_and_one_answer(database: TestDatabase) -> None:
+    entered = 0
+    ten_are_in = asyncio.Barrier(10)
+
+    async def together(transaction: Transaction) -> str:
+        nonlocal entered
+        entered += 1
+        if entered <= 10:
+            await ten_are_in.wait()
+        return await write_once(transaction, key("same"))
+
     async with opened(database.dsn("proving_service"), pool_size=10, waiting_max=100) as service:
-        answers = await asyncio.gather(
-            *(
-                service.run(lambda transaction: write_once(transaction, key("same")), organization_id="fifty")
-                for _ in range(50)
-            )
-        )
+        answers = await asyncio.gather(*(service.run(together, organization_id="fifty") for _ in range(50)))
         assert len(set(answers)) == 1
         assert await service.run(notes.count, organization_id="fifty") == 1
 

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from holdfast.common import telemetry
 from holdfast.common.errors import DomainError
 from holdfast.common.ids import new_id
-from holdfast.common.messaging import Consumer, IncomingMessage
+from holdfast.common.messaging import Consumer, IncomingMessage, Messaging
 from holdfast.common.metrics import Metrics
 from holdfast.common.relay import OutboxSource, Relay
 from tests.integration.common import notes
@@ -24,11 +24,12 @@ from tests.integration.common.conftest import opened, until
 from tests.integration.common.listening import connected, stored, versions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     import psycopg
 
     from holdfast.common.database import Database, Transaction
+    from holdfast.common.messaging import OutgoingMessage
     from holdfast.local.nats import EmbeddedNats
     from tests.support.postgres import TestDatabase
 
@@ -220,6 +221,49 @@ async def test_a_frozen_relay_is_replaced_and_does_nothing_when_it_thaws(
         ids[1]: list(range(1, 51)),
         ids[2]: list(range(1, 51)),
     }
+
+
+class FrozenAfterPublishing(Messaging):
+    """Freezes where it hurts most: published, and not marked yet."""
+
+    thaw: asyncio.Event
+    frozen: asyncio.Event
+
+    async def publish(self, outgoing_messages: Sequence[OutgoingMessage], *, until: float | None = None) -> None:
+        await super().publish(outgoing_messages, until=until)
+        self.frozen.set()
+        await self.thaw.wait()
+
+
+async def test_a_relay_that_lost_its_lease_between_publishing_and_marking_marks_nothing(
+    database: TestDatabase, service: Database, admin: Admin, nats_server: EmbeddedNats
+) -> None:
+    organization_id, note_id = new_id(), new_id()
+    await make(service, organization_id, note_id, 5)
+    stuck = FrozenAfterPublishing(url=nats_server.url, service="events", publishes=("EVENTS",))
+    stuck.thaw, stuck.frozen = asyncio.Event(), asyncio.Event()
+    await stuck.start()
+    try:
+        assert await stuck.wait_ready(timeout_seconds=10)
+        async with relaying(database, nats_server.url, publisher=stuck) as first:
+            async with asyncio.timeout(10):
+                await stuck.frozen.wait()
+            assert await pending(admin) == 5
+            async with relaying(database, nats_server.url) as second:
+                await until(lambda: _is_working(second))
+                await all_published(admin)
+                stuck.thaw.set()
+                await until(lambda: _is_not_working(first))
+                assert second.working
+    finally:
+        await stuck.close()
+    found = await admin.execute("SELECT DISTINCT publish_epoch FROM proving.outbox")
+    assert await found.fetchall() == [(2,)]
+    assert await by_aggregate(nats_server.url, organization_id) == {note_id: [1, 2, 3, 4, 5]}
+
+
+async def _is_not_working(relay: Relay) -> bool:
+    return not relay.working
 
 
 async def test_a_relay_killed_at_work_loses_nothing(
