@@ -377,3 +377,10 @@ async def test_the_history_cannot_be_changed_by_the_service(pricing: Pricing) ->
         ("price_tiers", "SELECT"),
         ("price_tiers", "UPDATE"),
     ]
+
+
+async def test_a_request_id_that_cannot_be_stored_is_refused(pricing: Pricing) -> None:
+    for request_id in ("nul\0", "x" * 256):
+        with pytest.raises(DomainError) as refusal:
+            await pricing.create(pricing.event(), request_id=request_id)
+        assert (refusal.value.reason, fields_of(refusal.value)) == (Reason.VALIDATION_FAILED, ["request_id"])
