@@ -182,9 +182,7 @@ async def test_slugs_are_numbered_stable_and_free_again_after_deleting(events: E
 
 async def test_updates_change_what_is_present_clear_what_is_named_and_obey_the_etag(events: Events):
     event = await events.event(description="old", tags=["a"], artist_percentage="50")
-    response = await events.call(
-        "UpdateEvent", event_id=event.id, event={"short_description": "new"}, etag=event.etag
-    )
+    response = await events.call("UpdateEvent", event_id=event.id, event={"short_description": "new"}, etag=event.etag)
     assert response.effective
     assert (response.event.description, response.event.short_description, response.event.etag) == ("old", "new", "2")
     error = await refused(events.call("UpdateEvent", event_id=event.id, event={"name": "x"}, etag=event.etag))

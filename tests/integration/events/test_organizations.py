@@ -24,10 +24,7 @@ async def test_an_organization_is_created_once_with_defaults_and_a_slug_of_its_o
     key, name = new_id(), f"Grand Théâtre {new_id()}"
     platform = {"role": "platform_admin", "organization_id": ""}
     answers = await asyncio.gather(
-        *(
-            events.call("CreateOrganization", **platform, organization={"name": name}, request_id=key)
-            for _ in range(10)
-        )
+        *(events.call("CreateOrganization", **platform, organization={"name": name}, request_id=key) for _ in range(10))
     )
     assert len({one.organization.id for one in answers}) == 1
     made = answers[0].organization

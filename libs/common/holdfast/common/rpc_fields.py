@@ -8,6 +8,7 @@ from protovalidate import Validator
 
 from holdfast.common.errors import DomainError, FieldViolation, Reason
 from holdfast.common.protobuf import has_behavior, refusal_text
+from holdfast.common.rpc_text import nul_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,7 @@ class FieldRules:
         broken = _validator.collect_violations(request)
         if broken:
             found += [FieldViolation(field=_path(each), message=each.proto.message) for each in broken[:VIOLATIONS_MAX]]
+        found += nul_faults(request)
         if found:
             first = found[0]
             raise DomainError(
