@@ -7,10 +7,11 @@ recorded costs an identifier and a context variable, no span.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
+import threading
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as otel_context
@@ -107,15 +108,19 @@ class Telemetry:
     async def stop(self) -> None:
         """Send what is buffered and stop, within 3 s; what could not be sent by then is lost."""
         loop = asyncio.get_running_loop()
-        flushed = loop.run_in_executor(
-            None, partial(self.provider.force_flush, timeout_millis=int(SHUTDOWN_SECONDS_MAX * 1000))
-        )
-        try:
+        done = asyncio.Event()
+
+        def shut_down() -> None:
+            self.provider.shutdown()
+            with contextlib.suppress(RuntimeError):  # The loop may be closed: nobody waits any more.
+                loop.call_soon_threadsafe(done.set)
+
+        # A daemon thread, not the loop's executor: neither this coroutine nor the end of the process waits for an
+        # exporter whose collector does not answer, which OpenTelemetry itself does not bound.
+        threading.Thread(target=shut_down, name="telemetry-shutdown", daemon=True).start()
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SHUTDOWN_SECONDS_MAX):
-                await flushed
-        except TimeoutError:
-            return
-        await loop.run_in_executor(None, self.provider.shutdown)
+                await done.wait()
 
     def server_context(self, traceparent: str | None) -> Context:
         """Give the context of an arriving call: the caller's trace, or a new one, sampled by the ratio.
