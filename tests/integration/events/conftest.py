@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 from google.protobuf import json_format
+from pydantic import SecretStr
 
 from holdfast.api.events.v1 import (
     event_pb2,
@@ -67,8 +68,8 @@ class SettableClock:
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Return once `condition` holds; fail when it does not in time."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while not await condition():
-            await asyncio.sleep(0.02)
+        while not await condition():  # noqa: ASYNC110 - it looks into other processes
+            await asyncio.sleep(0.02)  # between two looks at a state that others change
 
 
 async def refused(answer: Awaitable[Any]) -> DomainError:
@@ -122,23 +123,27 @@ class Events:
 
     async def venue(self, **fields: Any) -> venue_pb2.Venue:
         given = {"name": f"Hall {next(self.names)}", "max_capacity": 1000, **fields}
-        return (await self.call("CreateVenue", venue=given)).venue
+        made: venue_pb2.Venue = (await self.call("CreateVenue", venue=given)).venue
+        return made
 
     async def event(self, *, days: float | None = 10, venue_id: str = "", **fields: Any) -> event_pb2.Event:
         """Create an event with one date in so many days, None = without, at a venue of its own."""
         given = {"name": "Jazz Night", "venue_id": venue_id or (await self.venue()).id, **fields}
         if days is not None:
             given.setdefault("starts_at", self.after(days=days))
-        return (await self.call("CreateEvent", event=given)).event
+        made: event_pb2.Event = (await self.call("CreateEvent", event=given)).event
+        return made
 
     async def on_sale(self, **fields: Any) -> event_pb2.Event:
         event = await self.event(**fields)
         self.world.ready(event.id)
         await self.call("PublishEvent", event_id=event.id)
-        return (await self.call("StartSales", event_id=event.id)).event
+        started: event_pb2.Event = (await self.call("StartSales", event_id=event.id)).event
+        return started
 
     async def read(self, event_id: str) -> event_pb2.Event:
-        return (await self.call("GetEvent", event_id=event_id)).event
+        shown: event_pb2.Event = (await self.call("GetEvent", event_id=event_id)).event
+        return shown
 
     async def dates(self, event_id: str) -> list[Any]:
         return list((await self.call("GetEvent", event_id=event_id)).schedules)
@@ -187,7 +192,7 @@ async def running(
     database: TestDatabase, nats_url: str, identity_dir: Path, *, neighbours: bool = True
 ) -> AsyncIterator[Events]:
     """Run the service; without neighbours, nobody listens where capacity and pricing should be."""
-    mesh = MeshSettings(identity_dir=identity_dir, page_token_key="k" * 40, nats_url=nats_url)
+    mesh = MeshSettings(identity_dir=identity_dir, page_token_key=SecretStr("k" * 40), nats_url=nats_url)
     world, clock = World(), SettableClock()
     others = servers(world, identity_dir=identity_dir, mesh=mesh)
     addresses = ["127.0.0.1:1", "127.0.0.1:1"]
@@ -199,8 +204,8 @@ async def running(
     settings = EventsSettings(
         listen="127.0.0.1:0",
         metrics_listen="127.0.0.1:0",
-        database_dsn=database.dsn("events_service"),
-        relay_dsn=database.dsn("events_relay"),
+        database_dsn=SecretStr(database.dsn("events_service")),
+        relay_dsn=SecretStr(database.dsn("events_relay")),
         drain_seconds=1,
     )
     app = EventsApp(mesh, settings, clock=clock)

@@ -26,7 +26,7 @@ SOLD_OUT = messages_pb2.ThresholdCrossing.Kind.SOLD_OUT
 REOPENED = messages_pb2.ThresholdCrossing.Kind.REOPENED
 
 
-def change(
+def change(  # noqa: PLR0913 - the parts of a message
     events: Events, event_id: str, version: int, *, sold: int, held: int = 0, crossing: int | None = None
 ) -> messages_pb2.InventoryChanged:
     message = messages_pb2.InventoryChanged(
@@ -36,7 +36,7 @@ def change(
         totals=messages_pb2.InventoryTotals(total=100, held=held, sold=sold),
     )
     if crossing is not None:
-        message.crossings.add(kind=crossing)  # type: ignore[arg-type] # one of the kinds
+        message.crossings.add(kind=crossing)
     return message
 
 
@@ -82,7 +82,7 @@ def position(events: Events, event_id: str) -> list[tuple[int]]:
     )
 
 
-async def test_figures_arrive_without_changing_the_event(events: Events, nats_server: EmbeddedNats):
+async def test_figures_arrive_without_changing_the_event(events: Events, nats_server: EmbeddedNats) -> None:
     event = await events.on_sale()
     async with capacity(nats_server) as messaging:
         await publish(messaging, *(change(events, event.id, n, sold=n, held=5) for n in range(1, 6)))
@@ -92,7 +92,7 @@ async def test_figures_arrive_without_changing_the_event(events: Events, nats_se
     assert not [one for one in events.world.fetched if one[0] == event.id]
 
 
-async def test_sold_out_and_back_by_capacitys_word(events: Events, nats_server: EmbeddedNats):
+async def test_sold_out_and_back_by_capacitys_word(events: Events, nats_server: EmbeddedNats) -> None:
     event = await events.on_sale()
     async with capacity(nats_server) as messaging:
         await publish(messaging, change(events, event.id, 1, sold=100, crossing=SOLD_OUT))
@@ -107,7 +107,9 @@ async def test_sold_out_and_back_by_capacitys_word(events: Events, nats_server: 
     assert events.world.controls[event.id][-1].version == versions[-1]
 
 
-async def test_sales_resumed_after_the_last_place_was_sold_end_sold_out(events: Events, nats_server: EmbeddedNats):
+async def test_sales_resumed_after_the_last_place_was_sold_end_sold_out(
+    events: Events, nats_server: EmbeddedNats
+) -> None:
     event = await events.on_sale()
     await events.call("PauseSales", event_id=event.id)
     async with capacity(nats_server) as messaging:
@@ -118,7 +120,7 @@ async def test_sales_resumed_after_the_last_place_was_sold_end_sold_out(events: 
     await events.wait_state(event.id, "SOLD_OUT")
 
 
-async def test_a_gap_is_fetched_and_duplicates_are_applied_once(events: Events, nats_server: EmbeddedNats):
+async def test_a_gap_is_fetched_and_duplicates_are_applied_once(events: Events, nats_server: EmbeddedNats) -> None:
     event = await events.on_sale()
     journal = [change(events, event.id, n, sold=n % 100) for n in range(1, 451)]
     journal[199].crossings.add(kind=SOLD_OUT)
@@ -137,7 +139,7 @@ async def test_a_gap_is_fetched_and_duplicates_are_applied_once(events: Events, 
     assert position(events, event.id) == [(451,)]
 
 
-async def test_an_unknown_event_moves_its_position_only(events: Events, nats_server: EmbeddedNats):
+async def test_an_unknown_event_moves_its_position_only(events: Events, nats_server: EmbeddedNats) -> None:
     unknown = new_id()
     async with capacity(nats_server) as messaging:
         await publish(messaging, change(events, unknown, 1, sold=1))
@@ -151,7 +153,7 @@ async def test_an_unknown_event_moves_its_position_only(events: Events, nats_ser
 
 async def test_a_message_that_lies_about_its_organization_goes_to_the_dead_letters(
     events: Events, nats_server: EmbeddedNats
-):
+) -> None:
     event, other = await events.on_sale(), await events.organization()
     lie = change(events, event.id, 1, sold=50)
     async with capacity(nats_server) as messaging:

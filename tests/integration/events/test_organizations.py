@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from google.protobuf import json_format
 
 from holdfast.api.events.v1 import organization_pb2, organization_service_pb2_grpc, venue_pb2
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from tests.integration.events.conftest import Events
 
 
-async def test_an_organization_is_created_once_with_defaults_and_a_slug_of_its_own(events: Events):
+async def test_an_organization_is_created_once_with_defaults_and_a_slug_of_its_own(events: Events) -> None:
     key, name = new_id(), f"Grand Théâtre {new_id()}"
     platform = {"role": "platform_admin", "organization_id": ""}
     answers = await asyncio.gather(
@@ -50,7 +49,7 @@ async def test_an_organization_is_created_once_with_defaults_and_a_slug_of_its_o
         ({"hold_ttl_seconds_max": 5}, Reason.VALIDATION_FAILED),
     ],
 )
-async def test_wrong_settings(events: Events, settings, reason):
+async def test_wrong_settings(events: Events, settings: Any, reason: Any) -> None:
     given = {"name": f"Wrong {new_id()}", "settings": settings}
     error = await refused(
         events.call("CreateOrganization", role="platform_admin", organization_id="", organization=given)
@@ -58,10 +57,10 @@ async def test_wrong_settings(events: Events, settings, reason):
     assert error.reason is reason
 
 
-async def test_members_read_and_change_their_own_organization_only(events: Events):
+async def test_members_read_and_change_their_own_organization_only(events: Events) -> None:
     other = await events.organization()
 
-    async def call(rpc: str, wanted: str, role: str = "owner", **fields: object):
+    async def call(rpc: str, wanted: str, role: str = "owner", **fields: object) -> Any:
         peer = events.peers["gateway"]
         stub = organization_service_pb2_grpc.OrganizationServiceStub(peer.channel)
         request = json_format.ParseDict({"organization_id": wanted, **fields}, getattr(pb, f"{rpc}Request")())
@@ -100,7 +99,7 @@ async def test_members_read_and_change_their_own_organization_only(events: Event
     assert list(events.messages(event.id)[-1][2].changed_fields) == ["controls"]
 
 
-async def test_a_venue_comes_back_as_it_was_given(events: Events):
+async def test_a_venue_comes_back_as_it_was_given(events: Events) -> None:
     given = {
         "name": "Grote Zaal",
         "kind": "PHYSICAL",
@@ -135,7 +134,7 @@ async def test_a_venue_comes_back_as_it_was_given(events: Events):
     assert [version for version, _, _ in events.messages(made.id)] == [1, 2]
 
 
-async def test_venues_are_listed_newest_first(events: Events):
+async def test_venues_are_listed_newest_first(events: Events) -> None:
     events.organization_id = await events.organization()
     ids = [(await events.venue()).id for _ in range(3)]
     page = await events.call("ListVenues", page_size=2, with_total=True)
@@ -144,7 +143,7 @@ async def test_venues_are_listed_newest_first(events: Events):
     assert page.pagination.total == 3
 
 
-async def test_a_new_size_of_a_venue_reaches_each_of_its_live_events_in_a_version_of_its_own(events: Events):
+async def test_a_new_size_of_a_venue_reaches_each_of_its_live_events_in_a_version_of_its_own(events: Events) -> None:
     venue = await events.venue()
     live = [await events.event(venue_id=venue.id, days=None, name=f"E{n}") for n in range(8)]
     over = await events.event(venue_id=venue.id, days=None, name="Over")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,7 +21,7 @@ def state_of(schedule: schedule_pb2.Schedule) -> str:
     return schedule_pb2.Schedule.State.Name(schedule.state)
 
 
-async def test_a_date_is_created_read_listed_and_is_a_version_of_its_event(events: Events):
+async def test_a_date_is_created_read_listed_and_is_a_version_of_its_event(events: Events) -> None:
     event = await events.event(days=None, kind="SERIES")
     for days in (14, 12, 13):
         await events.call("CreateSchedule", event_id=event.id, schedule={"start_time": events.after(days=days)})
@@ -44,7 +44,7 @@ async def test_a_date_is_created_read_listed_and_is_a_version_of_its_event(event
     assert error.reason is Reason.SCHEDULE_NOT_FOUND
 
 
-async def test_a_single_event_has_one_live_date_also_under_a_race(events: Events):
+async def test_a_single_event_has_one_live_date_also_under_a_race(events: Events) -> None:
     event = await events.event(days=None)
     answers = await asyncio.gather(
         *(
@@ -57,7 +57,7 @@ async def test_a_single_event_has_one_live_date_also_under_a_race(events: Events
     assert {one.reason for one in answers if isinstance(one, DomainError)} == {Reason.VALIDATION_FAILED}
 
 
-async def test_one_key_makes_one_date(events: Events):
+async def test_one_key_makes_one_date(events: Events) -> None:
     event, key = await events.event(days=None, kind="SERIES"), new_id()
     given = {"start_time": events.after(days=9)}
     answers = await asyncio.gather(
@@ -67,7 +67,7 @@ async def test_one_key_makes_one_date(events: Events):
     assert (await events.read(event.id)).etag == "2"
 
 
-async def test_offsets_follow_the_zone(events: Events):
+async def test_offsets_follow_the_zone(events: Events) -> None:
     year = events.clock.now().year + (1 if events.clock.now().month > 6 else 0)
     event = await events.event(days=None, kind="SERIES")
     offsets = {}
@@ -99,7 +99,7 @@ async def test_offsets_follow_the_zone(events: Events):
         ({}, {"capacity_override": 0, "notes": "none"}, None),
     ],
 )
-async def test_a_date_moves_as_its_table_says(events: Events, first, then, reason):
+async def test_a_date_moves_as_its_table_says(events: Events, first: Any, then: Any, reason: Any) -> None:
     event = await events.event()
     (date,) = await events.dates(event.id)
     where = {"event_id": event.id, "schedule_id": date.id}
@@ -115,7 +115,7 @@ async def test_a_date_moves_as_its_table_says(events: Events, first, then, reaso
     assert response.schedule.etag == "2"
 
 
-async def test_a_postponed_date_comes_back_as_long_as_before(events: Events):
+async def test_a_postponed_date_comes_back_as_long_as_before(events: Events) -> None:
     event = await events.event(kind="SERIES", doors_open=events.after(days=9, hours=23))
     (date,) = await events.dates(event.id)
     where = {"event_id": event.id, "schedule_id": date.id}
@@ -128,7 +128,7 @@ async def test_a_postponed_date_comes_back_as_long_as_before(events: Events):
     assert not moved.HasField("state_reason")
 
 
-async def test_a_date_that_is_sold_moves_only_with_a_confirmation(events: Events):
+async def test_a_date_that_is_sold_moves_only_with_a_confirmation(events: Events) -> None:
     event = await events.on_sale()
     (date,) = await events.dates(event.id)
     where = {"event_id": event.id, "schedule_id": date.id}
@@ -147,7 +147,7 @@ async def test_a_date_that_is_sold_moves_only_with_a_confirmation(events: Events
     assert not shown.schedule.HasField("notes")
 
 
-async def test_moving_a_date_checks_the_venue_and_the_etag(events: Events):
+async def test_moving_a_date_checks_the_venue_and_the_etag(events: Events) -> None:
     venue = await events.venue()
     first = await events.event(venue_id=venue.id, days=10)
     await events.event(venue_id=venue.id, days=11)
@@ -160,7 +160,7 @@ async def test_moving_a_date_checks_the_venue_and_the_etag(events: Events):
     assert error.reason is Reason.ETAG_MISMATCH
 
 
-async def test_dates_of_an_event_that_is_over_stay(events: Events):
+async def test_dates_of_an_event_that_is_over_stay(events: Events) -> None:
     event = await events.event()
     (date,) = await events.dates(event.id)
     await events.call("CancelEvent", event_id=event.id, reason="rain")

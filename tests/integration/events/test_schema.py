@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from holdfast.common.database import Database
@@ -51,7 +52,7 @@ async def made_organization(database: TestDatabase) -> str:
     return organization_id
 
 
-def test_every_table_is_as_the_code_has_it(database: TestDatabase):
+def test_every_table_is_as_the_code_has_it(database: TestDatabase) -> None:
     found = rows(
         database.dsn("admin"),
         "SELECT table_name, column_name, is_nullable FROM information_schema.columns WHERE table_schema = 'events'",
@@ -61,7 +62,7 @@ def test_every_table_is_as_the_code_has_it(database: TestDatabase):
         assert columns == {column.name: bool(column.nullable) for column in table.columns}, table.name
 
 
-def test_row_level_security_is_on_and_forced_everywhere(database: TestDatabase):
+def test_row_level_security_is_on_and_forced_everywhere(database: TestDatabase) -> None:
     found = rows(
         database.dsn("admin"),
         "SELECT relname FROM pg_class WHERE relnamespace = 'events'::regnamespace AND relkind = 'r'"
@@ -71,23 +72,25 @@ def test_row_level_security_is_on_and_forced_everywhere(database: TestDatabase):
 
 
 @pytest.mark.parametrize("table", TABLES)
-async def test_a_transaction_sees_its_organization_only(database: TestDatabase, table: str):
+async def test_a_transaction_sees_its_organization_only(database: TestDatabase, table: str) -> None:
     mine, theirs = await made_organization(database), await made_organization(database)
     with psycopg.connect(database.dsn("events_service")) as connection:
         for organization_id in (mine, theirs):
             connection.execute(ORGANIZATION, (organization_id,))
-            seen = connection.execute(f"SELECT DISTINCT organization_id FROM {table}".encode()).fetchall()
+            seen = connection.execute(
+                sql.SQL("SELECT DISTINCT organization_id FROM {}").format(sql.Identifier(*table.split(".")))
+            ).fetchall()
             assert seen == ([(organization_id,)] if table == "events.organizations" else [])
         connection.rollback()
         for empty in (None, ""):
+            if empty is not None:
+                connection.execute(ORGANIZATION, (empty,))
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                if empty is not None:
-                    connection.execute(ORGANIZATION, (empty,))
-                connection.execute(f"SELECT 1 FROM {table}".encode())
+                connection.execute(sql.SQL("SELECT 1 FROM {}").format(sql.Identifier(*table.split("."))))
             connection.rollback()
 
 
-async def test_nobody_writes_for_another_organization(database: TestDatabase):
+async def test_nobody_writes_for_another_organization(database: TestDatabase) -> None:
     mine, theirs = await made_organization(database), await made_organization(database)
     with psycopg.connect(database.dsn("events_service")) as connection:
         connection.execute(ORGANIZATION, (mine,))
@@ -100,7 +103,7 @@ async def test_nobody_writes_for_another_organization(database: TestDatabase):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_across_organizations_only_due_work_is_read_and_nothing_written(database: TestDatabase, table: str):
+def test_across_organizations_only_due_work_is_read_and_nothing_written(database: TestDatabase, table: str) -> None:
     with psycopg.connect(database.dsn("events_relay"), autocommit=True) as connection:
         if table == "events.due_work":
             connection.execute(b"SELECT * FROM events.due_work")
@@ -108,7 +111,7 @@ def test_across_organizations_only_due_work_is_read_and_nothing_written(database
                 connection.execute(b"DELETE FROM events.due_work")
         else:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(f"SELECT 1 FROM {table}".encode())
+                connection.execute(sql.SQL("SELECT 1 FROM {}").format(sql.Identifier(*table.split("."))))
 
 
 def command(name: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -123,7 +126,7 @@ def command(name: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_second_migration_changes_nothing(database: TestDatabase):
+def test_a_second_migration_changes_nothing(database: TestDatabase) -> None:
     variables = {
         "HOLDFAST_EVENTS_DATABASE_DSN": database.dsn("events_service"),
         "HOLDFAST_EVENTS_RELAY_DSN": database.dsn("events_relay"),
@@ -139,7 +142,7 @@ def test_a_second_migration_changes_nothing(database: TestDatabase):
 
 
 @pytest.mark.parametrize("wrong", ["superuser", "password", "missing"])
-def test_a_wrong_database_stops_the_start(database: TestDatabase, identity_dir: Path, wrong: str):
+def test_a_wrong_database_stops_the_start(database: TestDatabase, identity_dir: Path, wrong: str) -> None:
     dsn = database.dsn("events_service")
     variables = {
         "HOLDFAST_IDENTITY_DIR": str(identity_dir),

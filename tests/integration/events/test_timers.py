@@ -30,7 +30,7 @@ def date_states(dates: list[schedule_pb2.Schedule]) -> list[str]:
     return [schedule_pb2.Schedule.State.Name(one.state) for one in dates]
 
 
-async def test_an_event_lives_by_the_clock(fresh: Events):
+async def test_an_event_lives_by_the_clock(fresh: Events) -> None:
     event = await fresh.event(days=2, kind="RECURRING", sales_start_time=fresh.after(days=1))
     await fresh.call("CreateSchedule", event_id=event.id, schedule={"start_time": fresh.after(days=4)})
     fresh.world.ready(event.id)
@@ -60,7 +60,7 @@ async def test_an_event_lives_by_the_clock(fresh: Events):
     assert fresh.rows("SELECT count(*) FROM events.due_work WHERE event_id = %s", event.id) == [(0,)]
 
 
-async def test_sales_that_lack_something_start_when_it_is_there(fresh: Events):
+async def test_sales_that_lack_something_start_when_it_is_there(fresh: Events) -> None:
     event = await fresh.event(days=5, sales_start_time=fresh.after(hours=1))
     await fresh.call("PublishEvent", event_id=event.id)
     fresh.clock.moment += timedelta(hours=1)
@@ -78,7 +78,7 @@ async def test_sales_that_lack_something_start_when_it_is_there(fresh: Events):
 
 async def test_a_service_that_was_away_catches_up_and_two_do_each_step_once(
     database: TestDatabase, nats_server: EmbeddedNats, identity_dir: Path
-):
+) -> None:
     async with running(database, nats_server.url, identity_dir) as before:
         organization_id = before.organization_id
         made = [await before.event(days=1, name=f"E{n}") for n in range(6)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,6 @@ from tests.integration.events.conftest import refused, running
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from holdfast.local.nats import EmbeddedNats
     from tests.integration.events.conftest import Events
     from tests.support.postgres import TestDatabase
 
@@ -41,7 +40,7 @@ PATHS = [
 ]
 
 
-async def test_a_long_life(events: Events):
+async def test_a_long_life(events: Events) -> None:
     event = await events.event(days=30)
     events.world.ready(event.id)
     for number, (rpc, state, kind) in enumerate(PATHS, start=2):
@@ -82,7 +81,7 @@ async def test_a_long_life(events: Events):
     assert kinds[-2:] == [(11, "event_rescheduled"), (12, "event_cancelled")]
 
 
-async def test_a_forbidden_transition_changes_nothing(events: Events):
+async def test_a_forbidden_transition_changes_nothing(events: Events) -> None:
     event = await events.event()
     for rpc in ("ApproveEvent", "StartSales", "PauseSales", "ResumeSales", "PostponeEvent", "CompleteEvent"):
         error = await refused(events.call(rpc, event_id=event.id, reason="x"))
@@ -96,7 +95,7 @@ async def test_a_forbidden_transition_changes_nothing(events: Events):
     assert len(events.messages(event.id)) == 1
 
 
-async def test_a_refusal_lists_all_that_is_missing(events: Events):
+async def test_a_refusal_lists_all_that_is_missing(events: Events) -> None:
     event = await events.event(days=None, is_hybrid=True)
     error = await refused(events.call("PublishEvent", event_id=event.id))
     assert error.reason is Reason.REQUIREMENT_MISSING
@@ -111,7 +110,7 @@ async def test_a_refusal_lists_all_that_is_missing(events: Events):
     assert error.metadata["missing"] == "active_price_tier"
 
 
-async def test_of_twenty_concurrent_pauses_one_is_made_and_a_key_makes_it_once(events: Events):
+async def test_of_twenty_concurrent_pauses_one_is_made_and_a_key_makes_it_once(events: Events) -> None:
     event = await events.on_sale()
     answers = await asyncio.gather(
         *(events.call("PauseSales", event_id=event.id) for _ in range(20)), return_exceptions=True
@@ -127,7 +126,7 @@ async def test_of_twenty_concurrent_pauses_one_is_made_and_a_key_makes_it_once(e
     assert [one.name for one in await events.history(event.id)][-2:] == ["pause_sales", "resume_sales"]
 
 
-async def test_a_replay_gives_the_present_state_and_asks_nobody(events: Events):
+async def test_a_replay_gives_the_present_state_and_asks_nobody(events: Events) -> None:
     event = await events.event()
     events.world.ready(event.id)
     await events.call("PublishEvent", event_id=event.id)
@@ -140,13 +139,13 @@ async def test_a_replay_gives_the_present_state_and_asks_nobody(events: Events):
     assert "holdfast-replayed" in metadata
 
 
-async def test_rescheduling_names_what_is_wrong(events: Events):
+async def test_rescheduling_names_what_is_wrong(events: Events) -> None:
     event = await events.on_sale(kind="RECURRING")
     await events.call("CreateSchedule", event_id=event.id, schedule={"start_time": events.after(days=12)})
     first, second = await events.dates(event.id)
     await events.call("PostponeEvent", event_id=event.id, reason="rain")
 
-    def reschedule(*dates: dict[str, str], **fields: object):
+    def reschedule(*dates: dict[str, str], **fields: Any) -> Any:
         return events.call("RescheduleEvent", event_id=event.id, dates=list(dates), **fields)
 
     good = {"schedule_id": first.id, "start_time": events.after(days=40)}
@@ -164,9 +163,7 @@ async def test_rescheduling_names_what_is_wrong(events: Events):
     assert response.schedules[0].id == second.id
 
 
-async def test_without_capacity_and_pricing_the_rest_goes_on(
-    database: TestDatabase, identity_dir: Path, nats_server: EmbeddedNats
-):
+async def test_without_capacity_and_pricing_the_rest_goes_on(database: TestDatabase, identity_dir: Path) -> None:
     async with running(database, "nats://127.0.0.1:1", identity_dir, neighbours=False) as alone:
         response = await alone.call(
             "CreateEvent",
@@ -201,7 +198,7 @@ async def test_without_capacity_and_pricing_the_rest_goes_on(
         ("service", "CancelEvent", False),
     ],
 )
-async def test_who_may(events: Events, role: str, rpc: str, allowed: bool):  # noqa: FBT001 - a table
+async def test_who_may(events: Events, role: str, rpc: str, allowed: bool) -> None:  # noqa: FBT001 - a table
     event = await events.event()
     call = events.call(rpc, role=role, event_id=event.id, reason="x")
     if allowed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -47,7 +48,7 @@ from tests.unit.events.examples import NOW, event, organization, scene, schedule
         ("-0.01", None, None, False),
     ],
 )
-def test_percentages(royalty, artist, house, right):
+def test_percentages(royalty: Any, artist: Any, house: Any, right: Any) -> None:
     one = event(
         royalty_percentage=None if royalty is None else Decimal(royalty),
         artist_percentage=None if artist is None else Decimal(artist),
@@ -74,7 +75,7 @@ def test_percentages(royalty, artist, house, right):
         ({"gate_ids": ("north", "south")}, VenueKind.PHYSICAL, "event.gate_ids[1]"),
     ],
 )
-def test_an_event_fits_its_venue(fields, kind, field):
+def test_an_event_fits_its_venue(fields: Any, kind: Any, field: Any) -> None:
     place = venue(kind=kind, gates=(Gate(id="north", name="North"),))
     if field is None:
         check_venue_fits(event(**fields), place)
@@ -84,7 +85,7 @@ def test_an_event_fits_its_venue(fields, kind, field):
     assert [one.field for one in caught.value.violations] == [field]
 
 
-def test_a_first_section_fits_the_venue():
+def test_a_first_section_fits_the_venue() -> None:
     check_initial_capacity(5000, venue())
     with pytest.raises(DomainError) as caught:
         check_initial_capacity(5001, venue())
@@ -92,7 +93,7 @@ def test_a_first_section_fits_the_venue():
     assert caught.value.metadata == {"maximum": "5000", "total": "5001"}
 
 
-def test_a_single_event_has_one_live_date():
+def test_a_single_event_has_one_live_date() -> None:
     gone = schedule(id="b", state=ScheduleState.CANCELLED)
     check_single(EventKind.SINGLE, [schedule(), gone])
     check_single(EventKind.RECURRING, [schedule(), schedule(id="b")])
@@ -111,25 +112,25 @@ def test_a_single_event_has_one_live_date():
         ({"is_hybrid": True, "virtual_event_url": "https://x"}, [schedule()], []),
     ],
 )
-def test_what_publishing_needs(fields, dates, missing):
+def test_what_publishing_needs(fields: Any, dates: Any, missing: Any) -> None:
     assert missing_for_publishing(event(**fields), dates, now=NOW) == missing
 
 
-def test_what_selling_needs():
+def test_what_selling_needs() -> None:
     assert missing_for_sales(active_sections=1, active_price_tiers=1) == []
     assert missing_for_sales(active_sections=0, active_price_tiers=0) == ["active_section", "active_price_tier"]
 
 
 @pytest.mark.parametrize("state", EventState)
 @pytest.mark.parametrize("visibility", Visibility)
-def test_who_finds_an_event(state, visibility):
+def test_who_finds_an_event(state: Any, visibility: Any) -> None:
     one = event(state=state, visibility=visibility)
     assert visible(one, member=True)
     assert visible(one, member=False) is (state in LISTED_STATES and visibility is not Visibility.PRIVATE)
     assert not visible(event(delete_time=NOW), member=True)
 
 
-def test_an_etag_is_a_condition_only_if_given():
+def test_an_etag_is_a_condition_only_if_given() -> None:
     check_etag("", "7")
     check_etag("7", "7")
     with pytest.raises(DomainError) as caught:
@@ -138,7 +139,7 @@ def test_an_etag_is_a_condition_only_if_given():
     assert caught.value.metadata == {"etag": "7"}
 
 
-def test_settings_that_contradict_each_other():
+def test_settings_that_contradict_each_other() -> None:
     check_settings(organization())
     with pytest.raises(DomainError, match="hold_ttl_seconds_default"):
         check_settings(organization(hold_ttl_seconds_max=899))
@@ -146,7 +147,7 @@ def test_settings_that_contradict_each_other():
         check_settings(organization(event_lead_minutes_min=1441, event_lead_days_max=1))
 
 
-def test_slugs():
+def test_slugs() -> None:
     assert slug_of("Main Hall", "Jäzz & Söul  Night!") == "main-hall-jazz-soul-night"
     assert slug_of("東京") != ""
     assert slug_of("!!!") == "unnamed"
@@ -162,7 +163,7 @@ SECRETS = {
 }
 
 
-def test_where_an_event_is_streamed_is_for_members_only():
+def test_where_an_event_is_streamed_is_for_members_only() -> None:
     view = convert.EventView(event=event(**SECRETS), venue_name="Main Hall", schedules=(), figures=None)
     member, buyer = convert.to_proto(view, member=True), convert.to_proto(view, member=False)
     assert member.virtual_event_url == SECRETS["virtual_event_url"]
@@ -171,7 +172,7 @@ def test_where_an_event_is_streamed_is_for_members_only():
     assert b"secret" not in buyer.SerializeToString()
 
 
-def test_messages_carry_the_version_and_no_secrets():
+def test_messages_carry_the_version_and_no_secrets() -> None:
     message = messages.event_created(scene(schedule(), version=1, **SECRETS), now=NOW)
     assert message.type == "event_created"
     assert message.message_id == "events-event-1"
@@ -179,7 +180,7 @@ def test_messages_carry_the_version_and_no_secrets():
     assert b"secret" not in message.body
 
 
-def test_an_event_is_shown_with_its_first_date_and_its_figures():
+def test_an_event_is_shown_with_its_first_date_and_its_figures() -> None:
     date = schedule(doors_time=NOW + timedelta(days=9))
     figures = Figures(capacity=100, available=60, sold=30, sold_out=False, inventory_version=7)
     view = convert.EventView(
@@ -201,7 +202,7 @@ def test_an_event_is_shown_with_its_first_date_and_its_figures():
     assert not blank.HasField("starts_at")
 
 
-def test_fields_that_are_named_and_absent_are_cleared():
+def test_fields_that_are_named_and_absent_are_cleared() -> None:
     message = event_pb2.Event(name="New", kind=event_pb2.Event.Kind.SERIES, sales_end_time=Timestamp(seconds=1))
     changes = convert.changes(message, ["name", "kind", "sales_end_time", "description", "tags", "visibility"])
     assert changes["name"] == "New"
@@ -210,7 +211,7 @@ def test_fields_that_are_named_and_absent_are_cleared():
     assert (changes["description"], changes["tags"], changes["visibility"]) == (None, (), None)
 
 
-def test_free_form_fields_have_a_size():
+def test_free_form_fields_have_a_size() -> None:
     message = event_pb2.Event()
     message.settings["text"] = "x" * 40_000
     with pytest.raises(DomainError) as caught:
@@ -218,7 +219,7 @@ def test_free_form_fields_have_a_size():
     assert [one.field for one in caught.value.violations] == ["event.settings"]
 
 
-def test_inventory_messages():
+def test_inventory_messages() -> None:
     good = messages_pb2.InventoryChanged(
         event_id="018f0000-0000-7000-8000-000000000002",
         organization_id="018f0000-0000-7000-8000-000000000001",

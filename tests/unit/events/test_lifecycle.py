@@ -58,13 +58,13 @@ POLICY_RULES = {
 }
 
 
-def test_the_table_has_every_state_and_no_other_transition():
+def test_the_table_has_every_state_and_no_other_transition() -> None:
     assert set(RULES) == {state.value for state in EventState} == {state.value for state in TRANSITIONS}
     assert set(TRANSITION_NAMES) == {name for moves in EXPECTED.values() for name in moves}
 
 
 @pytest.mark.parametrize(("state", "name"), EVERY_STEP)
-def test_each_transition_from_each_state(state: str, name: str):
+def test_each_transition_from_each_state(state: str, name: str) -> None:
     if name in EXPECTED[state]:
         assert target(EventState(state), name).value == EXPECTED[state][name]
         return
@@ -77,17 +77,17 @@ def test_each_transition_from_each_state(state: str, name: str):
 
 
 @pytest.mark.parametrize("state", RULES)
-def test_what_is_allowed_is_what_can_be_done(state: str):
+def test_what_is_allowed_is_what_can_be_done(state: str) -> None:
     assert set(allowed_transitions(EventState(state))) == set(EXPECTED[state])
 
 
-def test_cancel_is_possible_from_everywhere_but_the_ends():
+def test_cancel_is_possible_from_everywhere_but_the_ends() -> None:
     assert {state.value for state in TERMINAL_STATES} == {"COMPLETED", "CANCELLED"}
     assert all("cancel" in TRANSITIONS[state] for state in EventState if state not in TERMINAL_STATES)
 
 
 @pytest.mark.parametrize("state", POLICY_RULES)
-def test_what_a_state_permits(state: str):
+def test_what_a_state_permits(state: str) -> None:
     here, policy = EventState(state), POLICIES[EventState(state)]
     sells, sells_at_the_door, confirm, listed, scanning, editable = POLICY_RULES[state]
     assert sales_allowed(here, door_sales=False) is sells
@@ -105,7 +105,7 @@ def test_what_a_state_permits(state: str):
 
 
 @pytest.mark.parametrize("state", RULES)
-def test_only_drafts_and_cancelled_events_can_be_deleted(state: str):
+def test_only_drafts_and_cancelled_events_can_be_deleted(state: str) -> None:
     if state in {"DRAFT", "CANCELLED"}:
         check_deletable(EventState(state))
     else:
@@ -114,7 +114,7 @@ def test_only_drafts_and_cancelled_events_can_be_deleted(state: str):
 
 
 @pytest.mark.parametrize("name", sorted({name for moves in EXPECTED.values() for name in moves}))
-def test_who_needs_a_reason(name: str):
+def test_who_needs_a_reason(name: str) -> None:
     check_reason(name, "rain")
     if name in {"cancel", "postpone", "reject"}:
         with pytest.raises(DomainError) as caught:
@@ -129,16 +129,16 @@ def test_who_needs_a_reason(name: str):
     [("paused", "SALES_PAUSED"), ("available", "ON_SALE"), ("closed", "COMPLETED"), ("ended", "COMPLETED")]
     + [(state.lower(), state) for state in RULES],
 )
-def test_other_vocabularies(name: str, state: str):
+def test_other_vocabularies(name: str, state: str) -> None:
     assert state_named(name).value == state
 
 
-def test_an_unknown_state_is_refused():
+def test_an_unknown_state_is_refused() -> None:
     with pytest.raises(DomainError, match="not a state"):
         state_named("sleeping")
 
 
-def test_all_that_is_missing_is_listed():
+def test_all_that_is_missing_is_listed() -> None:
     check_requirements([])
     with pytest.raises(DomainError) as caught:
         check_requirements(["active_section", "active_price_tier"])

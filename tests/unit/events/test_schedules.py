@@ -32,7 +32,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize(("state", "to"), list(product(ALLOWED, ALLOWED)))
-def test_each_move_from_each_state(state: str, to: str):
+def test_each_move_from_each_state(state: str, to: str) -> None:
     def move() -> None:
         check_move(ScheduleState(state), ScheduleState(to), reason="rain", new_time=True)
 
@@ -45,22 +45,22 @@ def test_each_move_from_each_state(state: str, to: str):
 
 
 @pytest.mark.parametrize("to", ["POSTPONED", "CANCELLED"])
-def test_cancelling_and_postponing_a_date_needs_a_reason(to: str):
+def test_cancelling_and_postponing_a_date_needs_a_reason(to: str) -> None:
     with pytest.raises(DomainError, match="needs a reason"):
         check_move(ScheduleState.SCHEDULED, ScheduleState(to), reason=" ", new_time=False)
 
 
-def test_a_postponed_date_comes_back_with_a_new_time_only():
+def test_a_postponed_date_comes_back_with_a_new_time_only() -> None:
     with pytest.raises(DomainError, match="new start_time"):
         check_move(ScheduleState.POSTPONED, ScheduleState.RESCHEDULED, reason=None, new_time=False)
 
 
-def test_which_states_count():
+def test_which_states_count() -> None:
     assert {state.value for state in LIVE_STATES} == set(ALLOWED) - {"COMPLETED", "CANCELLED"}
     assert {state.value for state in OCCUPYING_STATES} == {"SCHEDULED", "CONFIRMED", "RESCHEDULED", "IN_PROGRESS"}
 
 
-def test_the_shown_date_is_the_first_live_one_else_the_last_held():
+def test_the_shown_date_is_the_first_live_one_else_the_last_held() -> None:
     first = schedule(id="a", start_time=NOW + timedelta(days=1), state=ScheduleState.CANCELLED)
     second = schedule(id="b", start_time=NOW + timedelta(days=3))
     third = schedule(id="c", start_time=NOW + timedelta(days=2))
@@ -72,7 +72,7 @@ def test_the_shown_date_is_the_first_live_one_else_the_last_held():
     assert shown([]) is None
 
 
-def test_the_last_start_and_end_leave_out_what_does_not_take_place():
+def test_the_last_start_and_end_leave_out_what_does_not_take_place() -> None:
     one = schedule(id="a", start_time=NOW + timedelta(days=1))
     gone = schedule(id="b", start_time=NOW + timedelta(days=9), state=ScheduleState.POSTPONED)
     assert last_start([one, gone]) == one.start_time

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.api.events.v1 import event_service_pb2
+from holdfast.api.events.v1 import event_pb2, event_service_pb2
 from holdfast.common.rpc_text import nul_faults
 
 
-def request(**fields: object) -> event_service_pb2.CreateEventRequest:
-    made = event_service_pb2.CreateEventRequest(request_id="a", event={"name": "b", "tags": ["c", "d"]})
+def request(**fields: str) -> event_service_pb2.CreateEventRequest:
+    made = event_service_pb2.CreateEventRequest(request_id="a", event=event_pb2.Event(name="b", tags=["c", "d"]))
     made.event.starts_at.FromSeconds(128)
     made.event.metadata.update({"list": [1, {"deep": "text"}], "number": 0.0})
     for path, value in fields.items():
         if path == "tag":
-            made.event.tags.append(str(value))
+            made.event.tags.append(value)
         elif path == "key":
-            made.event.metadata.update({str(value): 1})
+            made.event.metadata.update({value: 1})
         elif path == "value":
             made.event.metadata.update({"list": [1, {"deep": value}]})
         else:

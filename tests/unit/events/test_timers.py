@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast.events.domain.lifecycle import EventState
-from holdfast.events.domain.schedules import ScheduleState
+from holdfast.events.domain.schedules import Schedule, ScheduleState
 from holdfast.events.domain.timers import (
     StepKind,
     dates_due,
@@ -24,12 +24,12 @@ SECOND = schedule(id="b", start_time=NOW + timedelta(days=1))
 BEGINNING = ["PUBLISHED", "RESCHEDULED", "ON_SALE", "SALES_PAUSED", "SOLD_OUT"]
 
 
-def in_state(one, state: str):
+def in_state(one: Schedule, state: str) -> Schedule:
     return replace(one, state=ScheduleState(state))
 
 
 @pytest.mark.parametrize("state", EventState)
-def test_an_event_begins_when_its_last_date_starts_to_the_second(state: EventState):
+def test_an_event_begins_when_its_last_date_starts_to_the_second(state: EventState) -> None:
     show = event(state=state)
     if state.value in BEGINNING:
         assert dates_due(show, [SECOND]) == SECOND.start_time
@@ -43,7 +43,7 @@ def test_an_event_begins_when_its_last_date_starts_to_the_second(state: EventSta
         assert dates_step(show, [SECOND], now=SECOND.end_time) is None
 
 
-def test_an_earlier_date_moves_only_itself():
+def test_an_earlier_date_moves_only_itself() -> None:
     show = event(state=EventState.ON_SALE)
     step = dates_step(show, [FIRST, SECOND], now=NOW)
     assert step is not None
@@ -56,7 +56,7 @@ def test_an_earlier_date_moves_only_itself():
     assert dates_due(show, [in_state(FIRST, "COMPLETED"), SECOND]) == SECOND.start_time
 
 
-def test_an_event_completes_with_its_last_end():
+def test_an_event_completes_with_its_last_end() -> None:
     show = event(state=EventState.IN_PROGRESS)
     running = [in_state(SECOND, "IN_PROGRESS")]
     assert dates_due(show, running) == SECOND.end_time
@@ -66,7 +66,7 @@ def test_an_event_completes_with_its_last_end():
     assert (step.kind, step.moves) == (StepKind.COMPLETE, {"b": ScheduleState.COMPLETED})
 
 
-def test_a_scheduler_that_slept_makes_the_same_steps_in_the_same_order():
+def test_a_scheduler_that_slept_makes_the_same_steps_in_the_same_order() -> None:
     show, late = event(state=EventState.PUBLISHED), SECOND.end_time + timedelta(days=3)
     step = dates_step(show, [SECOND], now=late)
     assert step is not None
@@ -77,7 +77,7 @@ def test_a_scheduler_that_slept_makes_the_same_steps_in_the_same_order():
     assert step.kind is StepKind.COMPLETE
 
 
-def test_a_cancelled_or_postponed_date_is_not_waited_for_wrongly():
+def test_a_cancelled_or_postponed_date_is_not_waited_for_wrongly() -> None:
     show, held = event(state=EventState.ON_SALE), in_state(FIRST, "COMPLETED")
     cancelled, postponed = in_state(SECOND, "CANCELLED"), in_state(SECOND, "POSTPONED")
     assert dates_due(show, [held, cancelled]) == FIRST.start_time  # what was left was the last date: begin at once
@@ -89,7 +89,7 @@ def test_a_cancelled_or_postponed_date_is_not_waited_for_wrongly():
     assert dates_due(show, [cancelled]) is None
 
 
-def test_a_deleted_event_has_nothing_due():
+def test_a_deleted_event_has_nothing_due() -> None:
     gone = event(state=EventState.PUBLISHED, delete_time=NOW, sales_start_time=NOW)
     assert dates_due(gone, [SECOND]) is None
     assert dates_step(gone, [SECOND], now=SECOND.end_time) is None
@@ -97,7 +97,7 @@ def test_a_deleted_event_has_nothing_due():
 
 
 @pytest.mark.parametrize("state", EventState)
-def test_sales_start_by_themselves_from_public_states_only(state: EventState):
+def test_sales_start_by_themselves_from_public_states_only(state: EventState) -> None:
     show = event(state=state, sales_start_time=NOW + timedelta(hours=1))
     expected = show.sales_start_time if state.value in {"PUBLISHED", "RESCHEDULED"} else None
     if state is EventState.SOLD_OUT:
@@ -108,10 +108,10 @@ def test_sales_start_by_themselves_from_public_states_only(state: EventState):
 
 @pytest.mark.parametrize("state", EventState)
 @pytest.mark.parametrize("sold_out", [True, False])
-def test_an_event_follows_its_inventory(state: EventState, sold_out: bool):  # noqa: FBT001 - a table
+def test_an_event_follows_its_inventory(state: EventState, sold_out: bool) -> None:  # noqa: FBT001 - a table
     expected = {(EventState.ON_SALE, True): "sell_out", (EventState.SOLD_OUT, False): "reopen_sales"}
     assert inventory_transition(state, sold_out=sold_out) == expected.get((state, sold_out))
 
 
-def test_retries_are_bounded():
+def test_retries_are_bounded() -> None:
     assert [sales_retry_seconds(attempt) for attempt in (0, 1, 2, 3, 5, 6, 50)] == [10, 10, 20, 40, 160, 300, 300]

@@ -50,6 +50,7 @@ from holdfast.events.operations.scenes import (
 from holdfast.events.operations.slugs import insert_with_slug, slug_of
 from holdfast.events.store import events as event_store
 from holdfast.events.store import schedules as schedule_store
+from holdfast.events.store import venues as venue_store
 from holdfast.events.store.tables import SCHEMA
 
 if TYPE_CHECKING:
@@ -198,10 +199,9 @@ async def list_events(  # noqa: PLR0913 - what a request says, by name
     figures = await event_store.find_figures(transaction, organization_id, ids)
     schedules = await schedule_store.schedules_of_events(transaction, organization_id, ids)
     organization = await require_organization(transaction, organization_id) if page else None
-    venues = {
-        venue_id: await require_venue(transaction, organization_id, venue_id)
-        for venue_id in dict.fromkeys(event.venue_id for event in page)
-    }
+    venues = await venue_store.find_venues(
+        transaction, organization_id, list(dict.fromkeys(event.venue_id for event in page))
+    )
     total = await event_store.count_events(transaction, organization_id, which) if with_total else None
     return EventPage(
         events=tuple(

@@ -12,6 +12,8 @@ from holdfast.events.domain.venues import Address, Gate, Venue, VenueKind
 from holdfast.events.store.tables import VENUES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import RowMapping
 
     from holdfast.common.database import Transaction
@@ -54,6 +56,14 @@ async def find_venue(
         query = query.with_for_update(key_share=True)
     row = (await transaction.execute(query)).mappings().one_or_none()
     return None if row is None else _venue(row)
+
+
+async def find_venues(transaction: Transaction, organization_id: str, venue_ids: Sequence[str]) -> dict[str, Venue]:
+    """Read the venues of a page of events by id."""
+    rows = await transaction.execute(
+        select(VENUES).where(VENUES.c.organization_id == organization_id, VENUES.c.id.in_(venue_ids))
+    )
+    return {row["id"]: _venue(row) for row in rows.mappings()}
 
 
 async def insert_venue(transaction: Transaction, venue: Venue) -> bool:
