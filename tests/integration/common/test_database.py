@@ -124,6 +124,28 @@ async def test_a_connection_lost_between_transactions_is_replaced(service: Datab
     assert await service.run(pid_of, organization_id="lost") != pid
 
 
+async def test_when_every_pooled_connection_is_lost_no_caller_notices(database: TestDatabase, admin: Admin) -> None:
+    async with opened(database.dsn("proving_service"), pool_size=8, retry_limit=3) as service:
+        all_are_in = asyncio.Barrier(8)
+
+        async def together(transaction: Transaction) -> int:
+            await all_are_in.wait()
+            return await pid_of(transaction)
+
+        pids = await asyncio.gather(*(service.run(together, organization_id="lost") for _ in range(8)))
+        assert len(set(pids)) == 8
+        for pid in pids:
+            await admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        for _ in range(8):
+            assert await service.run(pid_of, organization_id="lost") not in pids
+
+
+@pytest.mark.parametrize("organization_id", ["o'brien", "100%s", 'a"b', "back\\slash'; SELECT 1; --", "größe", "$1"])
+async def test_an_organization_is_data_whatever_its_characters(service: Database, organization_id: str) -> None:
+    await service.run(lambda transaction: notes.write(transaction, "own"), organization_id=organization_id)
+    assert await service.run(notes.count, organization_id=organization_id) == 1
+
+
 async def test_retries_end_at_the_limit_and_the_caller_is_told_to_come_back(service: Database, admin: Admin) -> None:
     runs = 0
 

@@ -13,6 +13,7 @@ import pytest
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
 from holdfast.common.messaging import Consumer, IncomingMessage, Messaging, PoisonMessage, PublishError
+from holdfast.common.metrics import Metrics
 from tests.integration.common import notes
 from tests.integration.common.conftest import until
 from tests.integration.common.listening import connected, stored, versions
@@ -284,6 +285,26 @@ async def test_a_handler_that_never_returns_is_cut_off_and_tried_again(nats_serv
         await messaging.publish([notes.message(organization_id, new_id(), 1)])
         await until(heard.count(1))
     assert heard.messages[0].delivered == 2
+
+
+async def test_what_a_consumer_does_is_counted_and_timed(nats_server: EmbeddedNats) -> None:
+    organization_id, heard, metrics = new_id(), Heard(), Metrics("proving")
+    heard.fail = lambda incoming: RuntimeError("not yet") if incoming.delivered == 1 else None
+    async with (
+        connected(nats_server.url, metrics=metrics) as messaging,
+        consuming(messaging, organization_id, heard) as consumer,
+    ):
+        await messaging.publish([notes.message(organization_id, new_id(), 1)])
+        await until(heard.count(1))
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"holdfast_consumer_{name}", {"consumer": consumer.name, **labels})
+
+    assert (value("messages_total", outcome="failed"), value("messages_total", outcome="applied")) == (1, 1)
+    assert value("duration_seconds_count") == 1
+    lag = value("lag_seconds")
+    assert lag is not None
+    assert 0 < lag < 20
 
 
 async def test_an_idle_consumer_hears_a_message_within_a_moment(nats_server: EmbeddedNats) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import nats.errors
@@ -182,6 +183,7 @@ class Consuming:
     async def _apply(self, each: Msg, incoming: IncomingMessage) -> None:
         consumer = self._consumer
         sequence = each.metadata.sequence.stream
+        begin = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(consumer.handler_timeout_seconds):
                 await consumer.handler(incoming)
@@ -214,6 +216,7 @@ class Consuming:
         else:
             self._failures.pop(sequence, None)
             self._count("applied")
+            self._measure(each, begin)
             await self._settle(each.ack())
 
     async def _bury(self, each: Msg, incoming: IncomingMessage | None, reason: str) -> None:
@@ -244,6 +247,16 @@ class Consuming:
         """Tell NATS; if that fails, it delivers again, which positions and keys make harmless."""
         with contextlib.suppress(nats.errors.Error, OSError):
             await answer
+
+    def _measure(self, each: Msg, begin: float) -> None:
+        metrics = self._messaging.metrics
+        if metrics is None:
+            return
+        name = self._consumer.name
+        metrics.consumer_duration_seconds.labels(name).observe(asyncio.get_running_loop().time() - begin)
+        # Since NATS stored it; two machines' clocks may differ, hence never below nothing.
+        age = datetime.now(UTC) - each.metadata.timestamp
+        metrics.consumer_lag_seconds.labels(name).set(max(0.0, age.total_seconds()))
 
     def _count(self, outcome: str) -> None:
         if self._messaging.metrics is not None:

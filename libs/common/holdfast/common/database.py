@@ -27,7 +27,7 @@ from holdfast.common.database_errors import (
     translated,
     unavailable,
 )
-from holdfast.common.database_transaction import SET_ORGANIZATION, Transaction, checked_organization
+from holdfast.common.database_transaction import Transaction, begin, checked_organization
 from holdfast.common.metrics import Metrics
 from holdfast.common.roles import checked_name
 
@@ -126,6 +126,7 @@ class Database:
         engine = create_async_engine(
             "postgresql+psycopg://",
             connect_args=self._connect,
+            isolation_level="AUTOCOMMIT",  # the driver's name for: BEGIN is ours to send, see `begin`
             pool_size=self._pool_size,
             max_overflow=0,
             pool_timeout=self._pool_timeout_seconds,
@@ -270,8 +271,7 @@ class Database:
         async with self._slot() as engine:
             connection = await engine.connect()
             try:
-                if organization_id is not None:
-                    await connection.execute(SET_ORGANIZATION, {"organization_id": organization_id})
+                await begin(connection, organization_id)
                 transaction = Transaction(connection, schema=self.schema, organization_id=organization_id)
                 result = await operation(transaction)
                 progress.committing = True

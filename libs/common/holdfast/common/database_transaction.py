@@ -5,6 +5,7 @@ from typing import Any, Final, cast
 
 import psycopg
 from opentelemetry.trace import SpanKind
+from psycopg.pq import Escaping
 from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,7 +14,7 @@ from holdfast.common.roles import ORGANIZATION_SETTING
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
-SET_ORGANIZATION: Final = text(f"SELECT set_config('{ORGANIZATION_SETTING}', :organization_id, true)")
+_SET_ORGANIZATION: Final = text(f"SELECT set_config('{ORGANIZATION_SETTING}', :organization_id, true)")
 
 _STATEMENT_TEXT_MAX: Final = 1_000
 
@@ -54,7 +55,7 @@ class Transaction:
 
     async def switch_organization(self, organization_id: str) -> None:
         """Work for another organization from here on, until the transaction ends. For work of the platform only."""
-        await self._connection.execute(SET_ORGANIZATION, {"organization_id": checked_organization(organization_id)})
+        await self._connection.execute(_SET_ORGANIZATION, {"organization_id": checked_organization(organization_id)})
         self._organization_id = organization_id
 
     async def driver(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
@@ -62,8 +63,7 @@ class Transaction:
 
         Never commit, roll back or keep it.
         """
-        raw = await self._connection.get_raw_connection()
-        return cast("psycopg.AsyncConnection[tuple[Any, ...]]", raw.driver_connection)
+        return _driver_of(self._connection)
 
 
 def checked_organization(organization_id: str) -> str:
@@ -72,3 +72,28 @@ def checked_organization(organization_id: str) -> str:
         message = "an organization id cannot be empty"
         raise ValueError(message)
     return organization_id
+
+
+async def begin(connection: AsyncConnection, organization_id: str | None) -> None:
+    """Begin a transaction and name its organization, in one round trip: two statements in one simple query."""
+    driver = _driver_of(connection)
+    statements = b"BEGIN"
+    if organization_id is not None:
+        value = Escaping(driver.pgconn).escape_literal(organization_id.encode())
+        statements = b"BEGIN; SELECT set_config('%b', %b, true)" % (ORGANIZATION_SETTING.encode(), value)
+    try:
+        # Never prepared, because only single statements can be.
+        await driver.execute(statements, prepare=False)
+    except psycopg.OperationalError:
+        if driver.closed:
+            # Asked through SQLAlchemy, so that it throws away all connections of before the loss, not only this one.
+            await connection.exec_driver_sql("SELECT 1")
+        raise
+
+
+def _driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    """Return the driver's connection, which is at hand: a started connection needs no waiting for it."""
+    if connection.sync_connection is None:
+        message = "the connection was not started"
+        raise RuntimeError(message)
+    return cast("psycopg.AsyncConnection[tuple[Any, ...]]", connection.sync_connection.connection.driver_connection)
