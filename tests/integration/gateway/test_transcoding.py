@@ -104,7 +104,11 @@ async def test_deleting_answers_204_without_a_body(stack: Stack) -> None:
 async def test_an_action_needs_no_body(stack: Stack) -> None:
     async with stack.client("organizer") as client:
         answer = await client.post(f"/api/v1/events/{new_id()}/publish")
+        lost = await client.post(f"/api/v1/events/{new_id()}/publish", headers={"Content-Type": "application/json"})
+        needed = await client.post("/api/v1/events")
     assert answer.status_code == 200, answer.text
+    assert (lost.status_code, lost.json()["code"]) == (400, "MALFORMED_BODY"), "announced and not there"
+    assert (needed.status_code, needed.json()["code"]) == (400, "MALFORMED_BODY")
 
 
 async def test_query_parameters_reach_the_request(stack: Stack) -> None:

@@ -79,10 +79,10 @@ def test_a_path_that_is_not_there_is_not_found(path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", "/api/v1/events/e1", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
-        ("GET", "/api/v1/events/e1/publish", "OPTIONS, POST"),
-        ("OPTIONS", "/api/v1/holds", "GET, HEAD, OPTIONS"),
-        ("BREW", "/api/v1/holds", "GET, HEAD, OPTIONS"),
+        ("POST", "/api/v1/events/e1", "DELETE, GET, PATCH, PUT"),
+        ("GET", "/api/v1/events/e1/publish", "POST"),
+        ("OPTIONS", "/api/v1/holds", "GET"),
+        ("BREW", "/api/v1/holds", "GET"),
     ],
 )
 def test_another_method_is_told_which_there_are(method: str, path: str, allowed: str) -> None:

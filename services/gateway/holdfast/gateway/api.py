@@ -156,6 +156,7 @@ class Api:
                 variables=variables,
                 query=scope["query_string"],
                 body=await body.read(seconds_max=self._read_seconds_max),
+                content_type=headers.get(b"content-type"),
                 idempotency_key=headers.get(b"idempotency-key"),
                 if_match=headers.get(b"if-match"),
             )

@@ -167,6 +167,8 @@ def _check_free(value: Any) -> None:
             _check_free(item)
     elif type(value) is str:
         read_string(value)
+    elif type(value) is float and not math.isfinite(value):
+        raise Refused("holds a number that is too large")
     elif type(value) is int and not _is_double(value):
         raise Refused("holds an integer beyond 2^53 that would lose digits; write it as a string")
 

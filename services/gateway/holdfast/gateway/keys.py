@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -59,7 +60,7 @@ class KeySource:
         if self._url is None:
             try:
                 self._read_file()
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 raise StartRefused(f"the JWKS file cannot be used: {_cause(error)}") from None
         else:
             await self._refresh()
@@ -95,7 +96,7 @@ class KeySource:
             self._looked = self._monotonic()
             body = await asyncio.to_thread(_fetch, self._url)
             self._keys = parse_jwks(body)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException, RecursionError) as error:
             logger.warning("token keys not read", cause=_cause(error), kept=len(self._keys))
 
     def _read_file(self) -> None:

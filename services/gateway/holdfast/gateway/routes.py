@@ -9,7 +9,7 @@ import importlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from google.api import annotations_pb2
@@ -137,7 +137,7 @@ class Routes:
                 return found
         if not allowed:
             raise path_not_found(raw_path)
-        names = ", ".join(allowed_methods(allowed))
+        names = ", ".join(sorted(allowed))  # HEAD goes with GET, and OPTIONS with all
         raise DomainError(Reason.METHOD_NOT_ALLOWED, f"this path takes {names}", metadata={"allowed": names})
 
 
@@ -145,15 +145,6 @@ def path_not_found(raw_path: bytes) -> DomainError:
     """Give the answer to a path that is not there."""
     path = printable(raw_path.decode("latin-1"))
     return DomainError(Reason.PATH_NOT_FOUND, "there is no such path", metadata={"path": path})
-
-
-def allowed_methods(methods: Any) -> tuple[str, ...]:
-    """Give the methods of a path as Allow lists them: HEAD goes with GET, OPTIONS with all."""
-    names = set(methods)
-    if "GET" in names:
-        names.add("HEAD")
-    names.add("OPTIONS")
-    return tuple(sorted(names))
 
 
 def _segments(raw_path: bytes) -> list[str] | None:

@@ -48,6 +48,7 @@ class Arrived:
     variables: Sequence[str]
     query: bytes
     body: bytes
+    content_type: bytes | None
     idempotency_key: bytes | None
     if_match: bytes | None
 
@@ -92,7 +93,7 @@ class Endpoint:
         reading = Reading()
         if arrived.body and not self.takes_body:
             raise malformed("", "this call takes no body")
-        named = self._body(arrived.body, message, reading)
+        named = self._body(arrived, message, reading)
         self._query.read(arrived.query, message, reading)
         if named and not message.update_mask.paths:
             message.update_mask.paths.extend(named)
@@ -105,14 +106,15 @@ class Endpoint:
             self._if_match(message, arrived.if_match)
         return message  # type: ignore[no-any-return]  # made by the descriptor's class
 
-    def _body(self, body: bytes, message: Any, reading: Reading) -> Sequence[str]:
+    def _body(self, arrived: Arrived, message: Any, reading: Reading) -> Sequence[str]:
         """Read the body; gives the resource's fields that it names, where an update needs to know them."""
-        read = self._read_body
+        read, body = self._read_body, arrived.body
         if read is None:
             return ()
         if self._body_field is None:
-            # The path may say all there is to say: `POST …/publish` needs no `{}`.
-            if body:
+            # The path may say all there is to say: `POST …/publish` needs no `{}`. But whoever announces JSON and sends
+            # nothing has lost it on the way.
+            if body or arrived.content_type is not None:
                 read(parse_object(body), message, None, reading)
             return ()
         given = parse_object(body)
