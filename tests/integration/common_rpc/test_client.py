@@ -169,12 +169,51 @@ async def test_a_peer_that_is_not_there_is_unavailable_quickly(workshop: Worksho
 
 
 async def test_a_slow_peer_costs_the_deadline_and_no_more(workshop: Workshop) -> None:
-    stuck = Holds(forever)
-    peer = await workshop.peer((await workshop.server(HOLDS, stuck)).address)
-    began = asyncio.get_running_loop().time()
-    error = await refusal(get_hold(peer, 0.2))
-    assert error.reason in {Reason.DEPENDENCY_UNAVAILABLE, Reason.DEADLINE_EXCEEDED}
-    assert asyncio.get_running_loop().time() - began < 2
+    peer = await workshop.peer(
+        (await workshop.server(HOLDS, Holds(forever))).address, breaker=BreakerPolicy(failures=2, open_seconds=60)
+    )
+    for _ in range(2):
+        began = asyncio.get_running_loop().time()
+        error = await refusal(get_hold(peer, 0.2))
+        assert error.reason is Reason.DEADLINE_EXCEEDED
+        assert asyncio.get_running_loop().time() - began < 2
+    assert state(peer) is State.OPEN
+
+
+async def test_a_slow_peer_of_a_call_that_has_time_left_is_unavailable(workshop: Workshop) -> None:
+    slow_peer = await workshop.peer((await workshop.server(HOLDS, Holds(forever))).address, me="events")
+
+    async def ask(_call: Call) -> None:
+        await get_hold(slow_peer, 0.2)
+
+    peer = await workshop.peer((await workshop.server(HOLDS, Holds(ask))).address)
+    error = await refusal(get_hold(peer, 10))
+    assert (error.reason, dict(error.metadata)) == (Reason.DEPENDENCY_UNAVAILABLE, {"dependency": "capacity"})
+
+
+async def test_a_caller_in_a_hurry_does_not_open_the_breaker(workshop: Workshop) -> None:
+    policy = BreakerPolicy(failures=1)
+    slow_peer = await workshop.peer((await workshop.server(HOLDS, Holds(forever))).address, breaker=policy)
+    loop = asyncio.get_running_loop()
+    token = current_call.set(Call(principal=BUYER, peer="gateway", deadline=loop.time() + 0.2))
+    try:
+        error = await refusal(get_hold(slow_peer, 5))
+    finally:
+        current_call.reset(token)
+    assert error.reason is Reason.DEADLINE_EXCEEDED
+    assert state(slow_peer) is State.CLOSED
+
+
+async def test_an_answer_that_something_else_is_down_is_not_repeated(workshop: Workshop) -> None:
+    async def down(_call: Call) -> None:
+        raise DomainError(Reason.DEPENDENCY_UNAVAILABLE, "no", metadata={"dependency": "database"})
+
+    holds = Holds(down)
+    peer = await workshop.peer((await workshop.server(HOLDS, holds)).address)
+    error = await refusal(get_hold(peer))
+    assert dict(error.metadata) == {"dependency": "database"}
+    assert len(holds.calls) == 1
+    assert state(peer) is State.CLOSED
 
 
 async def test_the_present_calls_deadline_is_passed_on_less_a_margin(workshop: Workshop) -> None:

@@ -93,8 +93,9 @@ class Peer:
         sooner. Sent again when the peer is unavailable: at most three times in all, within the deadline and a budget,
         and only if the contract or the request's `request_id` makes that safe.
 
-        Raises DomainError: the peer's own refusal with its reason and metadata; DEADLINE_EXCEEDED when the present
-        call's time is over; DEPENDENCY_UNAVAILABLE{dependency} when the peer does not answer, or has not for a while.
+        Raises DomainError: the peer's own refusal with its reason and metadata; DEADLINE_EXCEEDED when the time of the
+        present call is over (outside of a call, the one given); DEPENDENCY_UNAVAILABLE{dependency} when the peer does
+        not answer in the time that it was given, or has not for a while.
         """
         response, _ = await self.call_with_metadata(
             method, request, principal=principal, deadline_seconds=deadline_seconds
@@ -110,7 +111,8 @@ class Peer:
         deadline_seconds: float,
     ) -> tuple[R, dict[str, str | bytes]]:
         """Like `call`, and give the trailing metadata too (`holdfast-replayed`)."""
-        deadline = time.monotonic() + _seconds_for(deadline_seconds)
+        seconds = _seconds_for(deadline_seconds)
+        deadline = time.monotonic() + seconds
         if not self.breaker.admit():
             self._count("BREAKER_OPEN")
             raise self._unavailable(self.breaker.retry_after_seconds())
@@ -129,13 +131,17 @@ class Peer:
         except grpc.aio.AioRpcError as error:
             refusal = from_rpc_error(error)
             settled = True
-            # An answer with a reason is an answer, however unwelcome; silence is the peer's failure.
-            if refusal is None and error.code() in _NO_ANSWER:
-                self.breaker.failed()
+            # A refusal is an answer, however unwelcome; silence is the peer's failure, and so is being too slow.
+            if error.code() in _NO_ANSWER and (refusal is None or refusal.reason is Reason.DEADLINE_EXCEEDED):
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and seconds < deadline_seconds:
+                    self.breaker.abandoned()  # It had less time than it is entitled to: that says nothing about it.
+                else:
+                    self.breaker.failed()
+                refusal = self._silence(error)
             else:
                 self.breaker.succeeded()
             self._count(error.code().name)
-            raise (refusal or self._translate(error)) from None
+            raise (refusal or self._unexplained(error)) from None
         finally:
             if not settled:
                 self.breaker.abandoned()
@@ -165,6 +171,8 @@ class Peer:
     def _may_repeat(self, error: grpc.aio.AioRpcError, attempt: int, pause: float, deadline: float) -> bool:
         if error.code() is not grpc.StatusCode.UNAVAILABLE or attempt >= ATTEMPTS_MAX:
             return False
+        if from_rpc_error(error) is not None:  # The peer answered that something else is down, and when to come back.
+            return False
         if self._budget < 1.0 or time.monotonic() + pause >= deadline:
             return False
         self._budget -= 1.0
@@ -172,14 +180,21 @@ class Peer:
             self._metrics.client_retries_total.labels(self.name).inc()
         return True
 
-    def _translate(self, error: grpc.aio.AioRpcError) -> DomainError:
-        """Give the error of a status that carries no reason of the mesh."""
+    def _silence(self, error: grpc.aio.AioRpcError) -> DomainError:
+        """Give the error of a call that the peer did not answer in time, or at all."""
         call = current_call.get()
-        code = error.code()
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED and call is not None and call.remaining() <= 0:
-            return DomainError(Reason.DEADLINE_EXCEEDED, "the call's time is over")
-        log = logger.warning if code in _NO_ANSWER else logger.error
-        log("peer failed", peer=self.name, code=code.name, cause=error.details())
+        # Outside of a call, at the mesh's edge, the deadline is the client's own.
+        over = call is None or call.remaining() <= DEADLINE_MARGIN_SECONDS
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and over:
+            return DomainError(
+                Reason.DEADLINE_EXCEEDED, "the call's time is over; the same request_id tells what became of it"
+            )
+        logger.warning("peer does not answer", peer=self.name, code=error.code().name, cause=error.details())
+        return self._unavailable(RETRY_AFTER_SECONDS)
+
+    def _unexplained(self, error: grpc.aio.AioRpcError) -> DomainError:
+        """Give the error of a status that carries no reason of the mesh: gRPC itself refused."""
+        logger.error("peer refused without a reason", peer=self.name, code=error.code().name, cause=error.details())
         return self._unavailable(RETRY_AFTER_SECONDS)
 
     def _unavailable(self, retry_after_seconds: float) -> DomainError:

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 REPLAYED_METADATA: Final = (("holdfast-replayed", "true"),)
 OVERLOADED_RETRY_SECONDS: Final = 0.5
+UNAVAILABLE: Final = grpc.StatusCode.UNAVAILABLE
+NO_REPETITION: Final = (("grpc-retry-pushback-ms", "-1"),)
+"""Tells gRPC clients not to repeat by themselves: RetryInfo says when, and what is down is not to be hammered."""
 REPLY_MARGIN_SECONDS: Final = 0.01
 """How much earlier than the caller's our deadline is, so that the answer which says so still arrives."""
 
@@ -252,4 +255,6 @@ def _metadata_of(context: Context) -> tuple[bytes | None, str | None]:
 
 
 async def _abort(context: Context, error: DomainError) -> NoReturn:
-    await context.abort(CODES[error.reason], error.message, (details_metadata(to_status(error)),))
+    code = CODES[error.reason]
+    metadata = (details_metadata(to_status(error)),)
+    await context.abort(code, error.message, metadata + NO_REPETITION if code is UNAVAILABLE else metadata)
