@@ -114,4 +114,4 @@ def test_an_event_follows_its_inventory(state: EventState, sold_out: bool) -> No
 
 
 def test_retries_are_bounded() -> None:
-    assert [sales_retry_seconds(attempt) for attempt in (0, 1, 2, 3, 5, 6, 50)] == [10, 10, 20, 40, 160, 300, 300]
+    assert [sales_retry_seconds(attempt) for attempt in (0, 1, 2, 3, 5, 6, 50)] == [10, 10, 20, 40, 60, 60, 60]

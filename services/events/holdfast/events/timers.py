@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from holdfast.common import leases
-from holdfast.common.errors import DomainError
+from holdfast.common.errors import DomainError, Reason
 from holdfast.common.leases import LeaseLost
 from holdfast.common.tasks import pause
 from holdfast.events.operations import due as operations
@@ -122,6 +122,8 @@ class Timers:
             ran = await self._run_due(due)
         except DomainError as error:
             logger.info("due work put off", event_id=due.event_id, kind=due.kind.value, reason=error.reason.value)
+            if error.reason is Reason.OVERLOADED or error.metadata.get("dependency") == "database":
+                return False  # it stays due, and is done to the second once the database is back
         except Exception:
             logger.exception("due work failed", event_id=due.event_id, kind=due.kind.value)
         else:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from holdfast.events.domain.schedules import Schedule
 
 SALES_RETRY_SECONDS_MIN: Final = 10
-SALES_RETRY_SECONDS_MAX: Final = 300
+SALES_RETRY_SECONDS_MAX: Final = 60
 
 _BEGIN_FROM: Final = frozenset(
     {
@@ -119,5 +119,5 @@ def inventory_transition(state: EventState, *, sold_out: bool) -> str | None:
 
 
 def sales_retry_seconds(attempt: int) -> int:
-    """Give how long to wait after the n-th vain attempt (from 1): 10 s, doubled each time, up to 5 min."""
+    """Give how long to wait after the n-th vain attempt (from 1): 10 s, doubled each time, up to a minute."""
     return int(min(SALES_RETRY_SECONDS_MAX, SALES_RETRY_SECONDS_MIN * 2 ** min(max(attempt, 1) - 1, 10)))
