@@ -133,11 +133,12 @@ class Peer:
             settled = True
             # A refusal is an answer, however unwelcome; silence is the peer's failure, and so is being too slow.
             if error.code() in _NO_ANSWER and (refusal is None or refusal.reason is Reason.DEADLINE_EXCEEDED):
-                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and seconds < deadline_seconds:
+                shortened = seconds < deadline_seconds
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and shortened:
                     self.breaker.abandoned()  # It had less time than it is entitled to: that says nothing about it.
                 else:
                     self.breaker.failed()
-                refusal = self._silence(error)
+                refusal = self._silence(error, shortened=shortened)
             else:
                 self.breaker.succeeded()
             self._count(error.code().name)
@@ -180,11 +181,10 @@ class Peer:
             self._metrics.client_retries_total.labels(self.name).inc()
         return True
 
-    def _silence(self, error: grpc.aio.AioRpcError) -> DomainError:
+    def _silence(self, error: grpc.aio.AioRpcError, *, shortened: bool) -> DomainError:
         """Give the error of a call that the peer did not answer in time, or at all."""
-        call = current_call.get()
-        # Outside of a call, at the mesh's edge, the deadline is the client's own.
-        over = call is None or call.remaining() <= DEADLINE_MARGIN_SECONDS
+        # It was the present call's time that ended. Outside of a call, at the mesh's edge, the deadline is the client's.
+        over = shortened or current_call.get() is None
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and over:
             return DomainError(
                 Reason.DEADLINE_EXCEEDED, "the call's time is over; the same request_id tells what became of it"
