@@ -183,7 +183,7 @@ class Peer:
 
     def _silence(self, error: grpc.aio.AioRpcError, *, shortened: bool) -> DomainError:
         """Give the error of a call that the peer did not answer in time, or at all."""
-        # It was the present call's time that ended. Outside of a call, at the mesh's edge, the deadline is the client's.
+        # It was the present call's time that ended; outside of a call, at the mesh's edge, it is the client's own.
         over = shortened or current_call.get() is None
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and over:
             return DomainError(
