@@ -43,7 +43,7 @@ lint: setup proto-check proto-lint proto-breaking compose-check docs-check ## fo
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/bandit --quiet --recursive --severity-level medium --confidence-level medium --configfile pyproject.toml libs services
+	@$(BIN)/bandit --quiet --recursive --severity-level high --confidence-level medium --configfile pyproject.toml libs services
 	@$(BIN)/pytest -q tests/architecture
 
 format: setup ## format and fix what can be fixed mechanically
@@ -66,7 +66,7 @@ compose-check: setup # check compose.yaml against its schema
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 
 docs-check: setup # fail if docs/configuration.md is not what the settings generate
-	@true
+	@$(BIN)/python docs/generate_configuration.py --check
 
 bench: setup ## measure, and print what was measured on
 	@set -e; for case in $(basename $(notdir $(wildcard benchmarks/[a-z]*.py))); do echo "== $$case"; $(BIN)/python -m benchmarks.$$case; done
@@ -78,7 +78,7 @@ faults-long: setup ## the same, as often as FAULT_TRIALS_LONG says
 	@HOLDFAST_FAULT_TRIALS=$(FAULT_TRIALS_LONG) $(BIN)/pytest -q tests/faults -m faults
 
 audit: setup ## look for secrets, unsafe code and known vulnerabilities of the requirements
-	@$(BIN)/bandit --quiet --recursive --severity-level medium --confidence-level medium --configfile pyproject.toml libs services
+	@$(BIN)/bandit --quiet --recursive --severity-level high --confidence-level medium --configfile pyproject.toml libs services
 	@.ci/secrets
 	@.ci/audit-requirements
 

@@ -18,9 +18,6 @@ TEST_LINES_MAX = 600
 # Longer on purpose, each with its reason.
 LONG_FILES: dict[str, str] = {}
 
-# Where the process environment is read, besides the settings: the launcher hands it on to the processes it starts.
-ENVIRONMENT_READERS = ("libs/local/holdfast/local/launch.py",)
-
 # What is built in a composition root and handed on as an argument.
 WIRED = frozenset(
     {
@@ -99,7 +96,7 @@ def environment(sources: Sequence[Source]) -> list[Finding]:
     """Only settings read the environment, so that a wrong value has one place to be refused in."""
     found = []
     for source in product(sources):
-        if source.path.name == "settings.py" or str(source.path) in ENVIRONMENT_READERS:
+        if source.path.name == "settings.py":
             continue
         found += [
             Finding(source.path, node.lineno, "reads the environment outside settings.py")
