@@ -19,7 +19,7 @@ class Account:
 
 
 def unprivileged() -> Account | None:
-    """The user for programs that refuse root; None when we are not root and they can run as ourselves."""
+    """Return the user for programs that refuse root; None when we are not root and they can run as ourselves."""
     if os.geteuid() != 0:
         return None
     try:
@@ -38,7 +38,7 @@ def _may(status: os.stat_result, account: Account, *, bits: int) -> bool:
 
 
 def reachable(path: Path, account: Account) -> bool:
-    """Whether the account may enter every directory above an existing path and read the path itself.
+    """Tell whether the account may enter every directory above an existing path and read the path itself.
 
     Symbolic links are followed by resolving them first. Access lists beyond the mode bits are not looked at: where they
     deny more, the program's own message says so.
@@ -51,6 +51,11 @@ def reachable(path: Path, account: Account) -> bool:
 
 
 def enterable(directory: Path, account: Account) -> bool:
-    """Whether the account may pass through an existing directory and every one above it."""
+    """Tell whether the account may pass through an existing directory and every one above it."""
     resolved = directory.resolve()
     return all(_may(each.stat(), account, bits=0o1) for each in (resolved, *resolved.parents))
+
+
+def myself() -> int:
+    """Return the user id of this process."""
+    return os.geteuid()

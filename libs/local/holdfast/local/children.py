@@ -21,7 +21,7 @@ START_SECONDS = 30.0
 
 
 def running(pid: int) -> bool:
-    """Whether a process exists and is not merely waiting to be reaped."""
+    """Tell whether a process exists and is not merely waiting to be reaped."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -31,8 +31,8 @@ def running(pid: int) -> bool:
 def kill_tree(pid: int) -> None:
     """SIGKILL a process and all its descendants; returns when all are gone or after KILL_SECONDS.
 
-    The root is frozen first so that it cannot start another one while they are listed. PostgreSQL needs this: each of its
-    processes is a session of its own, which no signal to a process group reaches.
+    The root is frozen first so that it cannot start another one while they are listed. PostgreSQL needs this: each of
+    its processes is a session of its own, which no signal to a process group reaches.
     """
     try:
         root = psutil.Process(pid)
@@ -55,7 +55,7 @@ class Child:
     *thread* that forked as the parent whose death is reported, so it must live as long as the child does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a process has so many properties
         self,
         *,
         name: str,
@@ -114,7 +114,7 @@ class Child:
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(self._stop_signal)), *identity]
         try:
             with self.log.open("ab") as output:
-                self._process = subprocess.Popen(  # noqa: S603 — the command is ours, no shell is involved
+                self._process = subprocess.Popen(  # noqa: S603 - the command is ours, no shell is involved
                     [*launcher, *self._command],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -159,7 +159,7 @@ class Child:
             self.wait(KILL_SECONDS)
 
     def log_tail(self, lines: int = 20) -> str:
-        """The end of its log, for a message about why it failed."""
+        """Return the end of its log, for a message about why it failed."""
         try:
             with self.log.open("rb") as stream:
                 stream.seek(0, os.SEEK_END)

@@ -1,9 +1,9 @@
 """Becomes another program, tied to the life of the process that asked for it.
 
-Run as a script, `python -I -S launch.py PARENT_PID SIGNAL UID GID PROGRAM ARGUMENT…`, and only so: it gives up root if a user
-is named (UID and GID are −1 otherwise), asks Linux to send itself SIGNAL when the parent dies, however it dies, and then
-replaces itself by PROGRAM. A script of its own and not a `preexec_fn`: nothing of ours runs between fork and exec in a
-process that may have threads. It imports the standard library alone, because that is all an isolated interpreter has.
+Run as a script, `python -I -S launch.py PARENT_PID SIGNAL UID GID PROGRAM ARGUMENT…`, and only so: it gives up root if
+a user is named (UID and GID are -1 otherwise), asks Linux to send itself SIGNAL when the parent dies, however it dies,
+and then replaces itself by PROGRAM. A script of its own and not a `preexec_fn`: nothing of ours runs between fork and
+exec in a process that may have threads. It imports the standard library alone: an isolated interpreter has no more.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ def main() -> None:
     if os.getppid() != parent:
         sys.exit("the process that asked for this one is gone")
     try:
-        os.execv(command[0], command)  # noqa: S606 — becoming another program without a shell is the purpose
+        os.execv(command[0], command)  # noqa: S606 - becoming another program without a shell is the purpose
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         sys.exit(EXIT_CANNOT_LAUNCH)

