@@ -1,0 +1,211 @@
+"""The composition root: the one place where the capacity service's parts meet."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from holdfast.api.capacity.v1 import hold_service_pb2, inventory_service_pb2, section_service_pb2
+from holdfast.capacity.consumers import ControlsConsumer
+from holdfast.capacity.outside import Outside
+from holdfast.capacity.reaper import Reaper
+from holdfast.capacity.rpc.front import Front
+from holdfast.capacity.rpc.holds import HoldServicer
+from holdfast.capacity.rpc.inventory import InventoryServicer
+from holdfast.capacity.rpc.sections import SectionServicer
+from holdfast.capacity.store.journal import JournalSource
+from holdfast.common.database import Database
+from holdfast.common.mesh_identity import MeshIdentity
+from holdfast.common.messaging import Messaging
+from holdfast.common.metrics import Metrics
+from holdfast.common.pagination import PageTokens
+from holdfast.common.relay import Relay
+from holdfast.common.rpc_client import Peer
+from holdfast.common.rpc_server import RpcServer
+from holdfast.common.tasks import Background, watch_loop_lag
+from holdfast.common.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from holdfast.capacity.settings import CapacitySettings
+    from holdfast.common.settings import MeshSettings
+
+SERVICE: Final = "capacity"
+SCHEMA: Final = "capacity"
+STREAM: Final = "CAPACITY"
+RELAY_POOL_SIZE: Final = 2
+
+# Sessions of the engine: a frozen replica frees the event within seconds.
+LOCK_TIMEOUT_SECONDS: Final = 1.5
+IDLE_IN_TRANSACTION_TIMEOUT_SECONDS: Final = 2.0
+
+
+class RelayApp:
+    """The relay of the journal alone; several may run, and run in `serve` too; a lease lets one of them work."""
+
+    def __init__(
+        self,
+        mesh: MeshSettings,
+        settings: CapacitySettings,
+        *,
+        metrics: Metrics | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self._settings = settings
+        self.metrics = metrics or Metrics(SERVICE)
+        self.telemetry = telemetry or Telemetry(
+            service=SERVICE, endpoint=mesh.trace_endpoint, ratio=mesh.trace_sample_ratio
+        )
+        self._alone = metrics is None
+        self._database = Database(
+            dsn=settings.relay_dsn.get_secret_value(),
+            pool_size=RELAY_POOL_SIZE,
+            application_name=f"holdfast-{SERVICE}-relay",
+            schema=SCHEMA,
+            allow_cross_organization=True,
+            metrics=self.metrics,
+        )
+        self.messaging = Messaging(url=mesh.nats_url, service=SERVICE, publishes=(STREAM,), metrics=self.metrics)
+        self._relay = Relay(
+            database=self._database,
+            source=JournalSource(self.metrics),
+            publisher=self.messaging,
+            metrics=self.metrics,
+        )
+        self._opened = AsyncExitStack()
+        self._running = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it relays, or stands by to."""
+        return self._running
+
+    async def start(self) -> None:
+        """Open the database and begin to relay; NATS may come later. StartRefused on an unsafe database."""
+        if self._alone:
+            self.telemetry.start()
+            self._opened.push_async_callback(self.telemetry.stop)
+            operations = await self.metrics.serve(self._settings.metrics_listen, ready=lambda: self.ready)
+            self._opened.push_async_callback(operations.stop)
+        self._opened.push_async_callback(self._database.close)
+        await self._database.start()
+        self._opened.push_async_callback(self.messaging.close)
+        await self.messaging.start()
+        background = Background("relay", self._relay.run, metrics=self.metrics)
+        self._opened.push_async_callback(background.stop)
+        background.start()
+        self._running = True
+
+    async def stop(self) -> None:
+        """Stop relaying and close what `start` opened, in reverse."""
+        self._running = False
+        await self._opened.aclose()
+
+
+class CapacityApp:
+    """The service: its RPCs, and beside them the relay, the reaper and the consumer of events' controls."""
+
+    def __init__(self, mesh: MeshSettings, settings: CapacitySettings, *, telemetry: Telemetry | None = None) -> None:
+        self._settings = settings
+        self.metrics = Metrics(SERVICE)
+        self._telemetry = telemetry or Telemetry(
+            service=SERVICE, endpoint=mesh.trace_endpoint, ratio=mesh.trace_sample_ratio
+        )
+        identity = MeshIdentity.load(mesh.identity_dir, SERVICE)
+        self._database = Database(
+            dsn=settings.database_dsn.get_secret_value(),
+            pool_size=settings.database_pool_size,
+            application_name=f"holdfast-{SERVICE}",
+            schema=SCHEMA,
+            metrics=self.metrics,
+            lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
+            idle_in_transaction_timeout_seconds=IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
+        )
+        self._sweeper = Database(
+            dsn=settings.sweeper_dsn.get_secret_value(),
+            pool_size=1,
+            application_name=f"holdfast-{SERVICE}-sweeper",
+            schema=SCHEMA,
+            allow_cross_organization=True,
+            metrics=self.metrics,
+        )
+        self._relay = RelayApp(mesh, settings, metrics=self.metrics, telemetry=self._telemetry)
+        self._events = Peer(name="events", target=mesh.events_address, identity=identity, metrics=self.metrics)
+        self._pricing = Peer(name="pricing", target=mesh.pricing_address, identity=identity, metrics=self.metrics)
+        self._reaper = Reaper(
+            sweeper=self._sweeper,
+            database=self._database,
+            metrics=self.metrics,
+            interval_seconds=settings.reaper_interval_seconds,
+        )
+        self.server = RpcServer(
+            service=SERVICE,
+            listen=settings.listen,
+            identity=identity,
+            mesh=mesh,
+            metrics=self.metrics,
+            telemetry=self._telemetry,
+            drain_seconds=settings.drain_seconds,
+        )
+        front = Front(
+            database=self._database,
+            outside=Outside(events=self._events, pricing=self._pricing),
+            tokens=PageTokens(mesh.page_token_key),
+            metrics=self.metrics,
+        )
+        for descriptor, name, servicer in (
+            (section_service_pb2.DESCRIPTOR, "SectionService", SectionServicer(front)),
+            (hold_service_pb2.DESCRIPTOR, "HoldService", HoldServicer(front)),
+            (
+                inventory_service_pb2.DESCRIPTOR,
+                "InventoryService",
+                InventoryServicer(front, wake=self._reaper.wake),
+            ),
+        ):
+            self.server.add(descriptor.services_by_name[name], servicer)
+        self._opened = AsyncExitStack()
+        self._serving = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the service takes work. It does while NATS, events or pricing are away."""
+        return self._serving
+
+    async def start(self) -> None:
+        """Open everything, the server last. StartRefused says why it must not run."""
+        self._telemetry.start()
+        self._opened.push_async_callback(self._telemetry.stop)
+        operations = await self.metrics.serve(self._settings.metrics_listen, ready=lambda: self.ready)
+        self._opened.push_async_callback(operations.stop)
+        for database in (self._database, self._sweeper):
+            self._opened.push_async_callback(database.close)
+            await database.start()
+        for peer in (self._events, self._pricing):
+            self._opened.push_async_callback(peer.close)
+            await peer.start()
+        self._opened.push_async_callback(self._relay.stop)
+        await self._relay.start()
+        for background in self._backgrounds():
+            self._opened.push_async_callback(background.stop)
+            background.start()
+        self._opened.push_async_callback(self.server.stop)
+        await self.server.start()
+        self._serving = True
+
+    def _backgrounds(self) -> list[Background]:
+        controls = ControlsConsumer(database=self._database, wake=self._reaper.wake)
+        loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
+            "loop-lag": partial(watch_loop_lag, self.metrics),
+            "controls": partial(self._relay.messaging.consume, controls.consumer()),
+        }
+        if self._settings.reaper == "on":
+            loops["reaper"] = self._reaper.run
+        return [Background(name, run, metrics=self.metrics) for name, run in loops.items()]
+
+    async def stop(self) -> None:
+        """Refuse new work, drain, close what `start` opened, in reverse."""
+        self._serving = False
+        await self._opened.aclose()

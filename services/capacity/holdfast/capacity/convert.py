@@ -1,0 +1,244 @@
+"""Proto ⇄ domain, pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from holdfast.api.capacity.v1 import hold_pb2, messages_pb2, section_pb2
+from holdfast.api.common.v1 import error_reason_pb2
+from holdfast.api.events.v1 import event_pb2
+from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
+from holdfast.capacity.domain.controls import EventControls, EventState, ScheduleControls, ScheduleState
+from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice, Sale
+from holdfast.capacity.domain.placing import PriceLock
+from holdfast.common.errors import DomainError, Reason
+from holdfast.common.protobuf import from_money, optional_datetime, to_datetime, to_money, to_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.capacity.domain.inventory import Inventory
+    from holdfast.capacity.domain.sections import Counters, Crossing, Section
+
+_KIND: Final = section_pb2.Section.Kind
+_HOLD_STATE: Final = hold_pb2.Hold.State
+_SALE_STATE: Final = hold_pb2.Sale.State
+
+
+def controls_of(message: event_pb2.EventControls) -> EventControls:
+    """Read what events says of an event. ValueError on a state that is not known here."""
+    return EventControls(
+        event_id=message.event_id,
+        organization_id=message.organization_id,
+        version=message.version,
+        state=EventState(event_pb2.Event.State.Name(message.state)),
+        sales_start_time=optional_datetime(message, "sales_start_time"),
+        sales_end_time=optional_datetime(message, "sales_end_time"),
+        venue_max_capacity=message.venue_max_capacity,
+        schedules=tuple(
+            ScheduleControls(
+                schedule_id=schedule.schedule_id,
+                state=ScheduleState(schedule.state),
+                start_time=to_datetime(schedule.start_time, field="start_time"),
+                end_time=optional_datetime(schedule, "end_time"),
+                capacity_override=schedule.capacity_override if schedule.HasField("capacity_override") else None,
+            )
+            for schedule in message.schedules
+        ),
+        hold_ttl_seconds_default=message.hold_ttl_seconds_default or 900,
+        hold_ttl_seconds_max=message.hold_ttl_seconds_max or 3600,
+        initial_capacity=message.initial_capacity,
+        deleted=message.deleted,
+    )
+
+
+def no_controls(organization_id: str, event_id: str) -> EventControls:
+    """Give the controls of an event that nothing is known of."""
+    return EventControls(event_id=event_id, organization_id=organization_id, version=0, state=EventState.DRAFT)
+
+
+def lock_of(outcome: quote_service_pb2.LockPriceOutcome) -> PriceLock:
+    """Read what pricing answered for a line; raises its refusal."""
+    if outcome.WhichOneof("outcome") != "lock":
+        refusal = outcome.refusal
+        name = error_reason_pb2.Error.Reason.Name(refusal.reason)
+        raise DomainError(Reason(name), "the price cannot be locked", metadata=dict(refusal.metadata))
+    lock = outcome.lock
+    price = lock.price
+    return PriceLock(
+        price=LinePrice(
+            price_tier_id=price.price_tier_id,
+            price_tier_version=price.price_tier_version,
+            total=from_money(price.breakdown.total, field="total"),
+            body=price.SerializeToString(deterministic=True),
+        ),
+        expire_time=to_datetime(lock.expire_time, field="expire_time"),
+        sales_start_time=optional_datetime(lock, "sales_start_time"),
+        sales_end_time=optional_datetime(lock, "sales_end_time"),
+        max_per_order=lock.max_per_order,
+        max_per_customer=lock.max_per_customer,
+    )
+
+
+def section_message(section: Section, organization_id: str, *, untidied: tuple[int, int]) -> section_pb2.Section:
+    """Give a section as callers see it: places of holds whose time is over, (held, pending), are available."""
+    counters = section.counters
+    held, pending = untidied
+    return section_pb2.Section(
+        id=section.section_id,
+        organization_id=organization_id,
+        event_id=section.event_id,
+        schedule_id=section.schedule_id,
+        name=section.name,
+        code=section.code,
+        subsection=section.subsection,
+        kind=_KIND.Value(section.kind.value),
+        tier=section.tier,
+        total=counters.total,
+        available=counters.available + held + pending,
+        held=counters.held - held,
+        pending=counters.pending - pending,
+        sold=counters.sold,
+        blocked=counters.blocked,
+        min_per_order=section.min_per_order,
+        max_per_order=section.max_per_order,
+        active=section.active,
+        visible=section.visible,
+        create_time=to_timestamp(section.create_time),
+        update_time=to_timestamp(section.update_time),
+        etag=section.etag,
+    )
+
+
+def _line_message(line: Line) -> hold_pb2.HoldLine:
+    message = hold_pb2.HoldLine(
+        number=line.number,
+        section_id=line.section_id,
+        schedule_id=line.schedule_id or "",
+        quantity=line.quantity,
+    )
+    if line.price is not None:
+        message.locked_price.CopyFrom(locked_price_pb2.LockedPrice.FromString(line.price.body))
+    return message
+
+
+def hold_message(hold: Hold, organization_id: str) -> hold_pb2.Hold:
+    """Give a hold, as it is seen at the time of the answer."""
+    return hold_pb2.Hold(
+        id=hold.hold_id,
+        organization_id=organization_id,
+        event_id=hold.event_id,
+        customer_id=hold.customer_id,
+        placed_by=hold.placed_by,
+        state=_HOLD_STATE.Value(hold.state.value),
+        lines=[_line_message(line) for line in hold.lines],
+        order_reference=hold.order_reference,
+        total=None if hold.total is None else to_money(hold.total),
+        create_time=to_timestamp(hold.create_time),
+        expire_time=to_timestamp(hold.expire_time),
+        end_time=None if hold.end_time is None else to_timestamp(hold.end_time),
+        void_cause="" if hold.void_cause is None else hold.void_cause.value,
+        sale_id=hold.sale_id or "",
+        etag=hold.etag,
+    )
+
+
+def sale_message(sale: Sale, organization_id: str) -> hold_pb2.Sale:
+    """Give a sale."""
+    return hold_pb2.Sale(
+        id=sale.sale_id,
+        organization_id=organization_id,
+        event_id=sale.event_id,
+        hold_id=sale.hold_id,
+        customer_id=sale.customer_id,
+        state=_SALE_STATE.Value(sale.state.value),
+        lines=[_line_message(line) for line in sale.lines],
+        order_reference=sale.order_reference,
+        total=None if sale.total is None else to_money(sale.total),
+        create_time=to_timestamp(sale.create_time),
+        etag=sale.etag,
+    )
+
+
+def hold_state(value: int) -> HoldState:
+    """Read a hold's state from a request."""
+    return HoldState(_HOLD_STATE.Name(value))
+
+
+def _amounts(lines: Sequence[Line]) -> list[messages_pb2.LineAmount]:
+    return [
+        messages_pb2.LineAmount(
+            number=line.number,
+            section_id=line.section_id,
+            schedule_id=line.schedule_id or "",
+            quantity=line.quantity,
+            price_tier_id="" if line.price is None else line.price.price_tier_id,
+            price_tier_version=0 if line.price is None else line.price.price_tier_version,
+            currency_code="" if line.price is None else line.price.total.currency_code,
+            total_minor=0 if line.price is None else line.price.total.minor,
+        )
+        for line in lines
+    ]
+
+
+def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
+    """Give an event's sums."""
+    return messages_pb2.InventoryTotals(
+        total=counters.total,
+        held=counters.held,
+        pending=counters.pending,
+        sold=counters.sold,
+        blocked=counters.blocked,
+    )
+
+
+def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing]]) -> messages_pb2.InventoryChanged:
+    """Give the journal's row of a commit."""
+    kinds = messages_pb2.ThresholdCrossing.Kind
+    return messages_pb2.InventoryChanged(
+        event_id=inventory.event_id,
+        organization_id=inventory.organization_id,
+        version=inventory.next_version,
+        sections=[
+            section_pb2.SectionCounters(
+                section_id=section.section_id,
+                total=section.counters.total,
+                held=section.counters.held,
+                pending=section.counters.pending,
+                sold=section.counters.sold,
+                blocked=section.counters.blocked,
+                schedule_id=section.schedule_id or "",
+                active=section.active,
+            )
+            for section in inventory.touched_sections()
+        ],
+        holds=[
+            messages_pb2.HoldChange(
+                hold_id=hold.hold_id,
+                state=_HOLD_STATE.Value(hold.state.value),
+                customer_id=hold.customer_id,
+                expire_time=to_timestamp(hold.expire_time),
+                lines=_amounts(hold.lines),
+                order_reference=hold.order_reference,
+            )
+            for hold in (*inventory.new_holds, *inventory.changed_holds.values())
+        ],
+        sales=[
+            messages_pb2.SaleChange(
+                sale_id=sale.sale_id,
+                hold_id=sale.hold_id,
+                state=_SALE_STATE.Value(sale.state.value),
+                customer_id=sale.customer_id,
+                lines=_amounts(sale.lines),
+                order_reference=sale.order_reference,
+            )
+            for sale in (*inventory.new_sales, *inventory.changed_sales.values())
+        ],
+        totals=totals_message(inventory.counters),
+        crossings=[
+            messages_pb2.ThresholdCrossing(kind=kinds.Value(kind.value), section_id=section_id)
+            for section_id, kind in crossings
+        ],
+        controls_version=inventory.controls.version,
+        occur_time=to_timestamp(inventory.at),
+    )

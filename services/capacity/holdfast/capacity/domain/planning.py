@@ -1,0 +1,101 @@
+"""Taking over an event's controls, and keeping its sections within the venue's and the dates' maxima."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from holdfast.capacity.domain.controls import EventControls, EventState, ScheduleState
+from holdfast.capacity.domain.holds import Void, VoidCause
+from holdfast.capacity.domain.sections import Counters, Section
+from holdfast.common.errors import DomainError, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.capacity.domain.inventory import Inventory
+
+INITIAL_SECTION_NAME: Final = "General Admission"
+INITIAL_SECTION_CODE: Final = "GA"
+
+
+def apply_controls(inventory: Inventory, controls: EventControls, *, section_id: str) -> bool:
+    """Take over newer controls; False when these, or newer ones, were known. `section_id` names the first section.
+
+    A change that ends holds notes a void: it holds from this commit on for everybody, while the rows of many holds
+    are brought up to date in later commits. Needs all of the event's sections.
+    """
+    before = inventory.controls
+    first = before.version == 0
+    if controls.version <= before.version:
+        return False
+    inventory.controls = controls
+    inventory.controls_changed = True
+    for void in _voids(inventory, before, controls):
+        inventory.new_voids.append(void)
+        inventory.voids = (*inventory.voids, void)
+    if controls.state is EventState.CANCELLED and before.state is not EventState.CANCELLED:
+        for section in list(inventory.sections.values()):
+            if section.active:
+                inventory.put_section(
+                    replace(section, active=False, revision=section.revision + 1, update_time=inventory.at)
+                )
+    if first and controls.initial_capacity > 0:
+        inventory.put_section(
+            Section(
+                section_id=section_id,
+                event_id=inventory.event_id,
+                schedule_id=None,
+                name=INITIAL_SECTION_NAME,
+                code=INITIAL_SECTION_CODE,
+                counters=Counters(total=controls.initial_capacity),
+                create_time=inventory.at,
+                update_time=inventory.at,
+            ),
+            new=True,
+        )
+    return True
+
+
+def _voids(inventory: Inventory, before: EventControls, now: EventControls) -> list[Void]:
+    def void(cause: VoidCause, schedule_id: str | None = None) -> Void:
+        return Void(cause=cause, through_version=inventory.version, at=inventory.at, schedule_id=schedule_id)
+
+    if now.state is EventState.CANCELLED and before.state is not EventState.CANCELLED:
+        return [void(VoidCause.EVENT_CANCELLED)]
+    voids = []
+    if now.state is EventState.POSTPONED and before.state is not EventState.POSTPONED:
+        voids.append(void(VoidCause.EVENT_POSTPONED))
+    for schedule in now.schedules:
+        known = before.schedule(schedule.schedule_id)
+        was = None if known is None else known.state
+        if schedule.state is ScheduleState.CANCELLED and was is not ScheduleState.CANCELLED:
+            voids.append(void(VoidCause.SCHEDULE_CANCELLED, schedule.schedule_id))
+    return voids
+
+
+def check_maxima(inventory: Inventory, sections: Sequence[Section]) -> None:
+    """Raise VENUE_CAPACITY_EXCEEDED unless every date's sections and the event-wide ones stay within its maximum.
+
+    The event's lock is held, so that sections made at the same time cannot together exceed it.
+    """
+    controls = inventory.controls
+    wide = sum(section.counters.total for section in sections if section.schedule_id is None)
+    maximum = controls.venue_max_capacity
+    _check(wide, maximum, None)
+    for schedule in controls.schedules:
+        own = sum(section.counters.total for section in sections if section.schedule_id == schedule.schedule_id)
+        if not schedule.live:
+            continue
+        limit = maximum if schedule.capacity_override is None else min(maximum, schedule.capacity_override)
+        _check(wide + own, limit, schedule.schedule_id)
+
+
+def _check(total: int, maximum: int, schedule_id: str | None) -> None:
+    if total > maximum:
+        metadata = {"maximum": str(maximum), "total": str(total)}
+        if schedule_id is not None:
+            metadata["schedule_id"] = schedule_id
+        raise DomainError(
+            Reason.VENUE_CAPACITY_EXCEEDED, "the sections together would exceed the maximum", metadata=metadata
+        )

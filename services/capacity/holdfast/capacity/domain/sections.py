@@ -1,0 +1,132 @@
+"""Sections and their counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from holdfast.common.errors import DomainError, Reason, invalid
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+PER_ORDER_MAX: Final = 1000
+
+
+class SectionKind(StrEnum):
+    """How places are told apart."""
+
+    GENERAL = "GENERAL"
+    SEATED = "SEATED"
+
+
+class Crossing(StrEnum):
+    """A line that sold places cross; the order is that of getting fuller."""
+
+    CAPACITY_WARNING = "CAPACITY_WARNING"
+    CAPACITY_CRITICAL = "CAPACITY_CRITICAL"
+    SOLD_OUT = "SOLD_OUT"
+    REOPENED = "REOPENED"
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """How places are distributed; none is ever negative, nor is `available`."""
+
+    total: int = 0
+    held: int = 0
+    pending: int = 0
+    sold: int = 0
+    blocked: int = 0
+
+    @property
+    def committed(self) -> int:
+        """What is claimed or out of sale."""
+        return self.held + self.pending + self.sold + self.blocked
+
+    @property
+    def available(self) -> int:
+        """What is left."""
+        return self.total - self.committed
+
+    def plus(self, other: Counters) -> Counters:
+        """Add up."""
+        return Counters(
+            total=self.total + other.total,
+            held=self.held + other.held,
+            pending=self.pending + other.pending,
+            sold=self.sold + other.sold,
+            blocked=self.blocked + other.blocked,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """An admission area of an event. `schedule_id` None = event-wide; `crossed` are the lines it is beyond."""
+
+    section_id: str
+    event_id: str
+    schedule_id: str | None
+    name: str
+    counters: Counters
+    create_time: datetime
+    update_time: datetime
+    code: str | None = None
+    subsection: int | None = None
+    kind: SectionKind = SectionKind.GENERAL
+    tier: str | None = None
+    min_per_order: int = 1
+    max_per_order: int | None = None
+    active: bool = True
+    visible: bool = True
+    revision: int = 1
+    crossed: frozenset[Crossing] = frozenset()
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the settings."""
+        return str(self.revision)
+
+    def moved(self, *, held: int = 0, pending: int = 0, sold: int = 0) -> Section:
+        """Give the section after a change of its counters."""
+        now = self.counters
+        return replace(
+            self,
+            counters=replace(now, held=now.held + held, pending=now.pending + pending, sold=now.sold + sold),
+        )
+
+    def checked(self) -> Section:
+        """Give the section if its settings agree; VALIDATION_FAILED or CAPACITY_COMMITTED otherwise."""
+        if self.kind is not SectionKind.GENERAL:
+            raise invalid("section.kind", "SEATED sections cannot be created until seats can be laid out")
+        if self.max_per_order is not None and self.max_per_order < self.min_per_order:
+            raise invalid("section.max_per_order", "must not be below min_per_order")
+        if self.counters.available < 0:
+            raise DomainError(
+                Reason.CAPACITY_COMMITTED,
+                "the total would fall below what is held, pending, sold and blocked",
+                metadata={"section_id": self.section_id, "committed": str(self.counters.committed)},
+            )
+        return self
+
+
+def crossings(counters: Counters, before: frozenset[Crossing]) -> tuple[tuple[Crossing, ...], frozenset[Crossing]]:
+    """Tell which lines a commit crossed, and which it is beyond now.
+
+    80 % and 95 % of sold ÷ (total - blocked); sold out when nothing is available, held or pending. Each once for each
+    crossing: a line counts again only after the section was below it.
+    """
+    sellable = counters.total - counters.blocked
+    beyond: set[Crossing] = set()
+    if sellable > 0:
+        if counters.sold * 100 >= sellable * 80:
+            beyond.add(Crossing.CAPACITY_WARNING)
+        if counters.sold * 100 >= sellable * 95:
+            beyond.add(Crossing.CAPACITY_CRITICAL)
+        if counters.sold == sellable:
+            beyond.add(Crossing.SOLD_OUT)
+    crossed = [each for each in Crossing if each in beyond and each not in before]
+    if Crossing.SOLD_OUT in before and Crossing.SOLD_OUT not in beyond:
+        crossed.append(Crossing.REOPENED)
+    return tuple(crossed), frozenset(beyond)

@@ -1,0 +1,65 @@
+"""Reading sections' places and lists of holds, each inside a given transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast.capacity.store import holds, inventories, sections
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from holdfast.capacity.domain.holds import Hold, HoldState, Void
+    from holdfast.capacity.store.holds import Cursor
+    from holdfast.common.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class HoldFilter:
+    """Which holds a list shows; None and () do not limit."""
+
+    event_id: str | None = None
+    customer_id: str | None = None
+    states: tuple[HoldState, ...] = ()
+    order_reference: str | None = None
+    belonging_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldPage:
+    """Holds as they stand at a time."""
+
+    holds: tuple[Hold, ...]
+    at: datetime
+    total: int | None
+
+
+async def places_of_sections(transaction: Transaction, section_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Return the event and date of sections; those that do not exist are left out."""
+    return await sections.places(transaction, section_ids)
+
+
+async def list_holds(
+    transaction: Transaction, wanted: HoldFilter, *, limit: int, after: Cursor | None, with_total: bool
+) -> HoldPage:
+    """Read a page of holds, newest first, each as it stands now."""
+    at = await inventories.clock(transaction)
+    filters = holds.filters(
+        at,
+        event_id=wanted.event_id,
+        customer_id=wanted.customer_id,
+        states=wanted.states,
+        order_reference=wanted.order_reference,
+        belonging_to=wanted.belonging_to,
+    )
+    found = await holds.page(transaction, filters=filters, limit=limit, after=after)
+    voids: dict[str, tuple[Void, ...]] = {}
+    for event_id in {hold.event_id for hold in found}:
+        voids[event_id] = await inventories.open_voids(transaction, event_id)
+    return HoldPage(
+        holds=tuple(hold.seen(at, voids[hold.event_id]) for hold in found),
+        at=at,
+        total=await holds.count(transaction, filters) if with_total else None,
+    )

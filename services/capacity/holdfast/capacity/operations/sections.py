@@ -1,0 +1,194 @@
+"""Making, changing and reading sections, each inside a given transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from holdfast.capacity.domain.controls import EventState
+from holdfast.capacity.domain.planning import check_maxima
+from holdfast.capacity.domain.sections import Counters, Section
+from holdfast.capacity.engine.unit import close_inventory, open_inventory
+from holdfast.capacity.operations.access import event_not_found, section_not_found
+from holdfast.capacity.store import inventories
+from holdfast.capacity.store import sections as store
+from holdfast.common import idempotency
+from holdfast.common.errors import DomainError, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from holdfast.capacity.store.sections import Cursor
+    from holdfast.common.database import Transaction
+    from holdfast.common.idempotency import RequestKey
+
+
+@dataclass(frozen=True, slots=True)
+class SectionView:
+    """A section, and the places of holds in it whose time is over: (held, pending)."""
+
+    section: Section
+    untidied: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SectionsRead:
+    """Sections with the version and time at which their counters were true."""
+
+    views: tuple[SectionView, ...]
+    version: int
+    at: datetime
+    total: int | None = None
+    counters: Counters | None = None
+    active: int = 0
+    replayed: bool = False
+
+
+async def create_section(  # noqa: PLR0913 (an operation's parts)
+    transaction: Transaction,
+    event_id: str,
+    *,
+    section_id: str,
+    settings: Mapping[str, Any],
+    total: int,
+    key: RequestKey | None,
+) -> SectionsRead:
+    """Make a section under the event's lock."""
+    inventory = await open_inventory(transaction, event_id)
+    if inventory is None or inventory.controls.deleted:
+        raise event_not_found(event_id)
+    known = await idempotency.replayed(transaction, key)
+    if known is not None:
+        return await get_section(transaction, known, hidden=True, replayed=True)
+    if inventory.controls.state is EventState.CANCELLED:
+        raise DomainError(Reason.EVENT_CANCELLED, "the event is cancelled", metadata={"event_id": event_id})
+    schedule_id = settings.get("schedule_id")
+    if schedule_id is not None and inventory.controls.schedule(schedule_id) is None:
+        raise DomainError(
+            Reason.SCHEDULE_NOT_FOUND, "the event has no such date", metadata={"schedule_id": schedule_id}
+        )
+    section = Section(
+        section_id=section_id,
+        event_id=event_id,
+        counters=Counters(total=total),
+        create_time=inventory.at,
+        update_time=inventory.at,
+        **settings,
+    ).checked()
+    _check_name(inventory.sections, section)
+    inventory.put_section(section, new=True)
+    check_maxima(inventory, list(inventory.sections.values()))
+    await idempotency.record(transaction, key, section_id)
+    version = await close_inventory(transaction, inventory)
+    return SectionsRead(views=(SectionView(section, (0, 0)),), version=version, at=inventory.at)
+
+
+async def update_section(  # noqa: PLR0913 (an operation's parts)
+    transaction: Transaction,
+    section_id: str,
+    *,
+    settings: Mapping[str, Any],
+    total: int | None,
+    etag: str,
+    key: RequestKey | None,
+) -> SectionsRead:
+    """Change a section's settings or total under the event's lock."""
+    event_id = await store.find_event(transaction, section_id)
+    inventory = None if event_id is None else await open_inventory(transaction, event_id)
+    if inventory is None:
+        raise section_not_found(section_id)
+    if await idempotency.replayed(transaction, key) is not None:
+        return await get_section(transaction, section_id, hidden=True, replayed=True)
+    section = inventory.section(section_id)
+    if etag and etag != section.etag:
+        raise DomainError(
+            Reason.ETAG_MISMATCH, "the section changed since it was read", metadata={"etag": section.etag}
+        )
+    counters = section.counters if total is None else replace(section.counters, total=total)
+    changed = replace(
+        section, counters=counters, revision=section.revision + 1, update_time=inventory.at, **settings
+    ).checked()
+    _check_name(inventory.sections, changed)
+    inventory.put_section(changed)
+    if counters.total > section.counters.total:
+        # A venue that became smaller binds what grows, not what is there.
+        check_maxima(inventory, list(inventory.sections.values()))
+    await idempotency.record(transaction, key, section_id)
+    await close_inventory(transaction, inventory)
+    return await get_section(transaction, section_id, hidden=True)
+
+
+def _check_name(sections: Mapping[str, Section], wanted: Section) -> None:
+    """Raise SECTION_EXISTS for a name that is taken. The event's lock is held; a unique index stands behind it."""
+    for section in sections.values():
+        same = (section.schedule_id, section.name, section.subsection) == (
+            wanted.schedule_id,
+            wanted.name,
+            wanted.subsection,
+        )
+        if same and section.section_id != wanted.section_id:
+            raise DomainError(
+                Reason.SECTION_EXISTS,
+                "the event has a section of this name, schedule and subsection",
+                metadata={"section_id": section.section_id},
+            )
+
+
+async def get_section(
+    transaction: Transaction, section_id: str, *, hidden: bool, replayed: bool = False
+) -> SectionsRead:
+    """Read a section; one that is not visible only if `hidden` ones may be seen."""
+    event_id = await store.find_event(transaction, section_id)
+    stored = None if event_id is None else await inventories.read(transaction, event_id)
+    if event_id is None or stored is None:
+        raise section_not_found(section_id)
+    at = await inventories.clock(transaction, at_least=stored.last_change_time)
+    found = await store.of_event(transaction, event_id, only=[section_id])
+    section = found.get(section_id)
+    if section is None or not (section.visible or hidden):
+        raise section_not_found(section_id)
+    untidied = await store.untidied(transaction, [section_id], at)
+    view = SectionView(section, untidied.get(section_id, (0, 0)))
+    return SectionsRead(views=(view,), version=stored.version, at=at, replayed=replayed)
+
+
+async def list_sections(  # noqa: PLR0913 (an operation's parts)
+    transaction: Transaction, event_id: str, *, limit: int, after: Cursor | None, hidden: bool, with_total: bool
+) -> SectionsRead:
+    """Read a page of an event's sections."""
+    stored = await inventories.read(transaction, event_id)
+    if stored is None or stored.controls_version == 0:
+        raise event_not_found(event_id)
+    at = await inventories.clock(transaction, at_least=stored.last_change_time)
+    found = await store.page(transaction, event_id, limit=limit, after=after, hidden=hidden)
+    untidied = await store.untidied(transaction, [section.section_id for section in found], at)
+    return SectionsRead(
+        views=tuple(SectionView(section, untidied.get(section.section_id, (0, 0))) for section in found),
+        version=stored.version,
+        at=at,
+        total=await store.count(transaction, event_id, hidden=hidden) if with_total else None,
+    )
+
+
+async def get_totals(transaction: Transaction, event_id: str) -> SectionsRead:
+    """Add up an event's sections."""
+    stored = await inventories.read(transaction, event_id)
+    if stored is None:
+        raise event_not_found(event_id)
+    at = await inventories.clock(transaction, at_least=stored.last_change_time)
+    found = await store.of_event(transaction, event_id)
+    untidied = await store.untidied(transaction, list(found), at)
+    counters = Counters()
+    for section in found.values():
+        held, pending = untidied.get(section.section_id, (0, 0))
+        counters = counters.plus(
+            replace(section.counters, held=section.counters.held - held, pending=section.counters.pending - pending)
+        )
+    return SectionsRead(
+        views=tuple(SectionView(section, untidied.get(section.section_id, (0, 0))) for section in found.values()),
+        version=stored.version,
+        at=at,
+        counters=counters,
+        active=sum(section.active for section in found.values()),
+    )

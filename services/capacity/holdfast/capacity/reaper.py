@@ -1,0 +1,81 @@
+"""Tidying: rows that say less than the truth are brought up to date. Nothing that a buyer sees depends on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from holdfast.capacity.operations import controls
+from holdfast.capacity.store import due
+from holdfast.common.errors import DomainError
+
+if TYPE_CHECKING:
+    from holdfast.capacity.store.due import Due
+    from holdfast.common.database import Database, Transaction
+    from holdfast.common.metrics import Metrics
+
+EVENTS_MAX: Final = 100
+"""Events that one look finds."""
+CHUNKS_MAX: Final = 1_000
+"""Chunks of one event in a row; what is left then is found by the next look."""
+logger = structlog.get_logger(__name__)
+
+
+class Reaper:
+    """Finds what is due by the sweeper's role, across organizations, and does it inside one, a chunk a transaction.
+
+    Several may run: the event's lock puts them in a row, and what one did the other finds done.
+    """
+
+    def __init__(self, *, sweeper: Database, database: Database, metrics: Metrics, interval_seconds: float) -> None:
+        self._sweeper = sweeper
+        self._database = database
+        self._metrics = metrics
+        self._interval_seconds = interval_seconds
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look now rather than at the next interval."""
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Outlives restarts of PostgreSQL."""
+        while not stop.is_set():
+            found = 0
+            try:
+                found = await self._look(stop)
+            except DomainError as error:
+                logger.info("reaper waits", cause=str(error))
+            if found < EVENTS_MAX:
+                await self._rest(stop)
+
+    async def _look(self, stop: asyncio.Event) -> int:
+        async def find(transaction: Transaction) -> list[Due]:
+            return list(await due.find(transaction, limit=EVENTS_MAX))
+
+        found = await self._sweeper.run(find, organization_id=None)
+        for each in found:
+            for _ in range(CHUNKS_MAX):
+                if stop.is_set():
+                    return len(found)
+                event_id = each.event_id
+                more, expired = await self._database.run(
+                    lambda transaction, event_id=event_id: controls.tidy(transaction, event_id),  # type: ignore[misc]
+                    organization_id=each.organization_id,
+                )
+                self._metrics.holds_expired_total.inc(expired)
+                if not more:
+                    break
+        return len(found)
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        tasks = [asyncio.create_task(self._woken.wait()), asyncio.create_task(stop.wait())]
+        await asyncio.wait(tasks, timeout=self._interval_seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self._woken.clear()

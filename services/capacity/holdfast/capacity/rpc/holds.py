@@ -1,0 +1,272 @@
+"""HoldService: translate, call, translate."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from holdfast.api.capacity.v1 import hold_service_pb2 as pb
+from holdfast.api.common.v1 import pagination_pb2
+from holdfast.api.pricing.v1 import quote_service_pb2
+from holdfast.capacity import convert
+from holdfast.capacity.domain.ending import Confirmation
+from holdfast.capacity.domain.holds import HoldState
+from holdfast.capacity.domain.placing import LineRequest, PlaceRequest
+from holdfast.capacity.operations import holds as operations
+from holdfast.capacity.operations import reading
+from holdfast.common import ids
+from holdfast.common.errors import DomainError, Reason
+from holdfast.common.pagination import filters_of, page_size
+from holdfast.common.protobuf import fingerprint, from_money, to_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.capacity.operations.holds import Outcome
+    from holdfast.capacity.rpc.front import Front
+    from holdfast.common.rpc_call import Call
+
+SECTIONS_CACHED_MAX: Final = 100_000
+
+
+class SectionEvents:
+    """Which event a section is of. It never changes, so what is known stays true; bounded, oldest out first."""
+
+    def __init__(self, limit: int = SECTIONS_CACHED_MAX) -> None:
+        self._limit = limit
+        self._known: OrderedDict[tuple[str, str], tuple[str, str | None]] = OrderedDict()
+
+    def get(self, organization_id: str, section_id: str) -> tuple[str, str | None] | None:
+        """Give the event, and the date, of a section; None if it is not known here."""
+        return self._known.get((organization_id, section_id))
+
+    def put(self, organization_id: str, section_id: str, place: tuple[str, str | None]) -> None:
+        """Take over what was read."""
+        self._known[organization_id, section_id] = place
+        if len(self._known) > self._limit:
+            self._known.popitem(last=False)
+
+
+class HoldServicer:
+    """Placing, reading, confirming and releasing holds."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._events = SectionEvents()
+
+    async def place_hold(self, request: pb.PlaceHoldRequest, call: Call) -> pb.PlaceHoldResponse:
+        """Place a hold."""
+        wanted = self._request(request, call)
+        places = await self._places(call, wanted)
+        event_id = _one_event(wanted, places)
+        wanted, replay = await self._with_prices(call, event_id, wanted, places)
+        if replay is None:
+            priced = wanted
+            outcome = await self._front.run_knowing(
+                call, event_id, lambda transaction: operations.place_hold(transaction, event_id, priced)
+            )
+        else:
+            outcome = replay
+        self._front.replayed(call, request, replayed=outcome.replayed)
+        if not outcome.replayed:
+            self._front.metrics.holds_placed_total.inc()
+            self._front.metrics.holds_expired_total.inc(outcome.expired)
+        return pb.PlaceHoldResponse(
+            hold=convert.hold_message(outcome.hold, call.organization_id),
+            inventory_version=outcome.version,
+            server_time=to_timestamp(outcome.at),
+        )
+
+    def _request(self, request: pb.PlaceHoldRequest, call: Call) -> PlaceRequest:
+        customer_id = request.customer_id or call.principal.subject
+        if customer_id != call.principal.subject and not call.principal.can("holds.manage"):
+            raise DomainError(
+                Reason.PERMISSION_MISSING,
+                "buyers hold for themselves",
+                metadata={"permission": "holds.manage"},
+            )
+        if request.lines:
+            lines = tuple(
+                LineRequest(
+                    section_id=line.section_id,
+                    schedule_id=line.schedule_id or None,
+                    quantity=line.quantity,
+                    field=f"lines[{index}]",
+                )
+                for index, line in enumerate(request.lines)
+            )
+        else:
+            lines = (
+                LineRequest(
+                    section_id=request.section_id,
+                    schedule_id=request.schedule_id or None,
+                    quantity=request.quantity,
+                ),
+            )
+        return PlaceRequest(
+            hold_id=ids.new_id(),
+            event_id=request.event_id,
+            customer_id=customer_id,
+            placed_by=call.principal.subject,
+            lines=tuple(replace(line, tier_id=tier or None) for line, tier in zip(lines, _tiers(request), strict=True)),
+            hold_ttl_seconds=request.hold_ttl_seconds if request.HasField("hold_ttl_seconds") else None,
+            order_reference=request.order_reference,
+            request_id=request.request_id,
+            request_hash=fingerprint(request),
+        )
+
+    async def _places(self, call: Call, wanted: PlaceRequest) -> list[tuple[str, str | None]]:
+        """Find the event and date of each line's section, from memory or in one read."""
+        organization_id = call.organization_id
+        unknown = [
+            line.section_id for line in wanted.lines if self._events.get(organization_id, line.section_id) is None
+        ]
+        if unknown:
+            found = await self._front.run(
+                call, lambda transaction: reading.places_of_sections(transaction, sorted(set(unknown)))
+            )
+            for section_id, place in found.items():
+                self._events.put(organization_id, section_id, place)
+        places = []
+        for line in wanted.lines:
+            place = self._events.get(organization_id, line.section_id)
+            if place is None:
+                raise DomainError(
+                    Reason.SECTION_NOT_FOUND, "there is no such section", metadata={"section_id": line.section_id}
+                )
+            places.append(place)
+        return places
+
+    async def _with_prices(
+        self, call: Call, event_id: str, wanted: PlaceRequest, places: Sequence[tuple[str, str | None]]
+    ) -> tuple[PlaceRequest, Outcome | None]:
+        """Lock the prices of the lines that have a tier, before the transaction.
+
+        If that fails, the request may still be the repetition of one that succeeded: its key is looked up first.
+        """
+        priced = [index for index, line in enumerate(wanted.lines) if line.tier_id is not None]
+        if not priced:
+            return wanted, None
+        asked = [
+            quote_service_pb2.LockPriceLine(
+                price_tier_id=wanted.lines[index].tier_id,
+                organization_id=call.organization_id,
+                event_id=event_id,
+                section_id=wanted.lines[index].section_id,
+                schedule_id=wanted.lines[index].schedule_id or places[index][1] or "",
+                quantity=wanted.lines[index].quantity,
+            )
+            for index in priced
+        ]
+        try:
+            locks = await self._front.outside.lock_prices(call.organization_id, asked)
+        except DomainError:
+            replay = await self._front.run(call, lambda transaction: operations.find_replay(transaction, wanted))
+            if replay is None:
+                raise
+            return wanted, replay
+        lines = list(wanted.lines)
+        for index, lock in zip(priced, locks, strict=True):
+            lines[index] = replace(lines[index], lock=lock)
+        return replace(wanted, lines=tuple(lines)), None
+
+    async def get_hold(self, request: pb.GetHoldRequest, call: Call) -> pb.GetHoldResponse:
+        """Read a hold."""
+        viewer = self._front.viewer(call)
+        outcome = await self._front.run(
+            call, lambda transaction: operations.get_hold(transaction, request.hold_id, viewer=viewer)
+        )
+        return pb.GetHoldResponse(
+            hold=convert.hold_message(outcome.hold, call.organization_id), server_time=to_timestamp(outcome.at)
+        )
+
+    async def list_holds(self, request: pb.ListHoldsRequest, call: Call) -> pb.ListHoldsResponse:
+        """List holds."""
+        size = page_size(request)
+        viewer = self._front.viewer(call)
+        bound = filters_of(request, organization_id=call.organization_id) + viewer.subject.encode()
+        cursor = self._front.tokens.decode(request.page_token, bound)
+        after = None if cursor is None else (datetime.fromisoformat(str(cursor[0])), str(cursor[1]))
+        wanted = reading.HoldFilter(
+            event_id=request.event_id or None,
+            customer_id=request.customer_id or None,
+            states=tuple(convert.hold_state(state) for state in request.states if state),
+            order_reference=request.order_reference or None,
+            belonging_to=None if viewer.reads_all else viewer.subject,
+        )
+        page = await self._front.run(
+            call,
+            lambda transaction: reading.list_holds(
+                transaction, wanted, limit=size + 1, after=after, with_total=request.with_total
+            ),
+        )
+        found, more = page.holds[:size], len(page.holds) > size
+        token = ""
+        if more:
+            token = self._front.tokens.encode([found[-1].create_time.isoformat(), found[-1].hold_id], bound)
+        return pb.ListHoldsResponse(
+            holds=[convert.hold_message(hold, call.organization_id) for hold in found],
+            pagination=pagination_pb2.Pagination(next_page_token=token, total=page.total),
+            server_time=to_timestamp(page.at),
+        )
+
+    async def confirm_hold(self, request: pb.ConfirmHoldRequest, call: Call) -> pb.ConfirmHoldResponse:
+        """Sell a hold's places."""
+        expected = None
+        if request.HasField("expected_total"):
+            expected = from_money(request.expected_total, field="expected_total")
+        wanted = Confirmation(
+            sale_id=ids.new_id(),
+            expected_total=expected,
+            order_reference=request.order_reference,
+            etag=request.etag,
+        )
+        key, viewer = self._front.key(call, request, "ConfirmHold"), self._front.viewer(call)
+        outcome = await self._front.run(
+            call,
+            lambda transaction: operations.confirm_hold(transaction, request.hold_id, wanted, viewer=viewer, key=key),
+        )
+        self._front.replayed(call, request, replayed=outcome.replayed)
+        if outcome.hold.end_time == outcome.at and outcome.hold.state is HoldState.CONFIRMED:
+            self._front.metrics.holds_confirmed_total.inc()
+        return pb.ConfirmHoldResponse(
+            hold=convert.hold_message(outcome.hold, call.organization_id),
+            sale=None if outcome.sale is None else convert.sale_message(outcome.sale, call.organization_id),
+            inventory_version=outcome.version,
+            server_time=to_timestamp(outcome.at),
+        )
+
+    async def release_hold(self, request: pb.ReleaseHoldRequest, call: Call) -> pb.ReleaseHoldResponse:
+        """Give a hold's places back."""
+        key, viewer = self._front.key(call, request, "ReleaseHold"), self._front.viewer(call)
+        outcome = await self._front.run(
+            call,
+            lambda transaction: operations.release_hold(
+                transaction, request.hold_id, etag=request.etag, viewer=viewer, key=key
+            ),
+        )
+        self._front.replayed(call, request, replayed=outcome.replayed)
+        if outcome.hold.end_time == outcome.at and outcome.hold.state is HoldState.RELEASED:
+            self._front.metrics.holds_released_total.inc()
+        return pb.ReleaseHoldResponse(
+            hold=convert.hold_message(outcome.hold, call.organization_id),
+            inventory_version=outcome.version,
+            server_time=to_timestamp(outcome.at),
+        )
+
+
+def _tiers(request: pb.PlaceHoldRequest) -> list[str]:
+    return [line.price_tier_id for line in request.lines] or [request.price_tier_id]
+
+
+def _one_event(wanted: PlaceRequest, places: Sequence[tuple[str, str | None]]) -> str:
+    events = sorted({event_id for event_id, _ in places} | ({wanted.event_id} if wanted.event_id else set()))
+    if len(events) > 1:
+        raise DomainError(
+            Reason.LINES_SPAN_EVENTS,
+            "the lines belong to sections of more than one event",
+            metadata={"event_ids": ",".join(events)},
+        )
+    return events[0]

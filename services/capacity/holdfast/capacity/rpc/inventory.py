@@ -1,0 +1,93 @@
+"""InventoryService: translate, call, translate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from holdfast.api.capacity.v1 import inventory_service_pb2 as pb
+from holdfast.api.capacity.v1 import messages_pb2
+from holdfast.capacity.operations import controls, verification
+from holdfast.capacity.operations.access import event_not_found
+from holdfast.capacity.store import inventories, journal
+from holdfast.common import ids
+from holdfast.common.pagination import page_size
+from holdfast.common.protobuf import to_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.capacity.rpc.front import Front
+    from holdfast.common.database import Transaction
+    from holdfast.common.rpc_call import Call
+
+ANSWER_BYTES_MAX: Final = 2 * 1024 * 1024
+
+
+class InventoryServicer:
+    """An event's inventory as a whole."""
+
+    def __init__(self, front: Front, *, wake: Callable[[], None]) -> None:
+        self._front = front
+        self._wake = wake
+
+    async def apply_event_controls(
+        self, request: pb.ApplyEventControlsRequest, call: Call
+    ) -> pb.ApplyEventControlsResponse:
+        """Take over newer controls."""
+        if request.controls.organization_id != call.organization_id:
+            raise event_not_found(request.controls.event_id)
+        section_id = ids.new_id()
+        applied = await self._front.run(
+            call, lambda transaction: controls.take_over(transaction, request.controls, section_id=section_id)
+        )
+        if applied.unfinished:
+            # Small numbers of ended holds are brought up to date before anybody looks; the rest follows in chunks.
+            await self._front.run(call, lambda transaction: controls.tidy(transaction, request.controls.event_id))
+            self._wake()
+        return pb.ApplyEventControlsResponse(
+            inventory_version=applied.version, controls_version=applied.controls_version
+        )
+
+    async def list_inventory_changes(
+        self, request: pb.ListInventoryChangesRequest, call: Call
+    ) -> pb.ListInventoryChangesResponse:
+        """Read the journal."""
+        size = page_size(request)
+
+        async def read(transaction: Transaction) -> tuple[int, list[bytes]]:
+            stored = await inventories.read(transaction, request.event_id)
+            if stored is None:
+                raise event_not_found(request.event_id)
+            bodies = await journal.page(transaction, request.event_id, after_version=request.after_version, limit=size)
+            return stored.version, bodies
+
+        version, bodies = await self._front.run_knowing(call, request.event_id, read)
+        changes: list[messages_pb2.InventoryChanged] = []
+        total = 0
+        for body in bodies:
+            total += len(body)
+            if changes and total > ANSWER_BYTES_MAX:
+                break
+            changes.append(messages_pb2.InventoryChanged.FromString(body))
+        return pb.ListInventoryChangesResponse(changes=changes, inventory_version=version)
+
+    async def verify_inventory(self, request: pb.VerifyInventoryRequest, call: Call) -> pb.VerifyInventoryResponse:
+        """Compare the counters with what they count."""
+        found = await self._front.run_knowing(
+            call, request.event_id, lambda transaction: verification.verify(transaction, request.event_id)
+        )
+        return pb.VerifyInventoryResponse(
+            consistent=not found.differences,
+            inventory_version=found.version,
+            differences=[
+                pb.InventoryDifference(
+                    section_id=each.section_id,
+                    counter=each.counter,
+                    stored=each.stored,
+                    from_lines=each.from_lines,
+                    from_journal=each.from_journal,
+                )
+                for each in found.differences
+            ],
+            server_time=to_timestamp(found.at),
+        )

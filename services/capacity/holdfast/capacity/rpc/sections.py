@@ -1,0 +1,166 @@
+"""SectionService: translate, call, translate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from holdfast.api.capacity.v1 import section_pb2
+from holdfast.api.capacity.v1 import section_service_pb2 as pb
+from holdfast.api.common.v1 import pagination_pb2
+from holdfast.capacity import convert
+from holdfast.capacity.domain.sections import SectionKind
+from holdfast.capacity.operations import sections as operations
+from holdfast.common import ids
+from holdfast.common.errors import invalid
+from holdfast.common.pagination import filters_of, page_size
+from holdfast.common.protobuf import to_timestamp, updated_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from holdfast.capacity.operations.sections import SectionsRead
+    from holdfast.capacity.rpc.front import Front
+    from holdfast.common.rpc_call import Call
+
+_CLEARABLE: Final = frozenset({"code", "tier", "max_per_order"})
+_DEFAULTS: Final = {"min_per_order": 1, "active": True, "visible": True}
+
+
+def settings_of(section: section_pb2.Section, names: Iterable[str]) -> dict[str, Any]:
+    """Read the settings that a request names; a named one that is absent is cleared, or its default."""
+    settings: dict[str, Any] = {}
+    for name in names:
+        if name == "total":
+            if not section.HasField("total"):
+                raise invalid("section.total", "cannot be cleared")
+        elif name == "kind":
+            kind = section_pb2.Section.Kind.Name(section.kind)
+            settings[name] = SectionKind.GENERAL if kind == "KIND_UNSPECIFIED" else SectionKind(kind)
+        elif section.HasField(name):  # type: ignore[arg-type]  # names of the message's own fields
+            settings[name] = getattr(section, name)
+        elif name in _DEFAULTS:
+            settings[name] = _DEFAULTS[name]
+        elif name in _CLEARABLE:
+            settings[name] = None
+        else:
+            raise invalid(f"section.{name}", "cannot be cleared")
+    return settings
+
+
+def _hidden(call: Call) -> bool:
+    """Whether the caller sees sections that buyers do not."""
+    return call.principal.can("events.read_private")
+
+
+class SectionServicer:
+    """The admission areas of events."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def create_section(self, request: pb.CreateSectionRequest, call: Call) -> pb.CreateSectionResponse:
+        """Create a section."""
+        settings = settings_of(request.section, [field.name for field, _ in request.section.ListFields()])
+        key, section_id = self._front.key(call, request, "CreateSection"), ids.new_id()
+        read = await self._front.run_knowing(
+            call,
+            request.event_id,
+            lambda transaction: operations.create_section(
+                transaction,
+                request.event_id,
+                section_id=section_id,
+                settings=settings,
+                total=request.section.total,
+                key=key,
+            ),
+        )
+        self._front.replayed(call, request, replayed=read.replayed)
+        return pb.CreateSectionResponse(section=_first(read, call))
+
+    async def get_section(self, request: pb.GetSectionRequest, call: Call) -> pb.GetSectionResponse:
+        """Read a section."""
+        read = await self._front.run(
+            call,
+            lambda transaction: operations.get_section(transaction, request.section_id, hidden=_hidden(call)),
+        )
+        return pb.GetSectionResponse(
+            section=_first(read, call), inventory_version=read.version, server_time=to_timestamp(read.at)
+        )
+
+    async def list_sections(self, request: pb.ListSectionsRequest, call: Call) -> pb.ListSectionsResponse:
+        """List an event's sections."""
+        size = page_size(request)
+        filters = filters_of(request, organization_id=call.organization_id)
+        cursor = self._front.tokens.decode(request.page_token, filters)
+        after = None if cursor is None else (datetime.fromisoformat(str(cursor[0])), str(cursor[1]))
+        read = await self._front.run_knowing(
+            call,
+            request.event_id,
+            lambda transaction: operations.list_sections(
+                transaction,
+                request.event_id,
+                limit=size + 1,
+                after=after,
+                hidden=_hidden(call),
+                with_total=request.with_total,
+            ),
+        )
+        page, more = read.views[:size], len(read.views) > size
+        token = ""
+        if more:
+            last = page[-1].section
+            token = self._front.tokens.encode([last.create_time.isoformat(), last.section_id], filters)
+        return pb.ListSectionsResponse(
+            sections=[
+                convert.section_message(view.section, call.organization_id, untidied=view.untidied) for view in page
+            ],
+            pagination=pagination_pb2.Pagination(next_page_token=token, total=read.total),
+            inventory_version=read.version,
+            server_time=to_timestamp(read.at),
+        )
+
+    async def update_section(self, request: pb.UpdateSectionRequest, call: Call) -> pb.UpdateSectionResponse:
+        """Change a section."""
+        fields = updated_fields(request.section, request.update_mask, resource_name="section")
+        settings = settings_of(request.section, fields)
+        key = self._front.key(call, request, "UpdateSection")
+        read = await self._front.run(
+            call,
+            lambda transaction: operations.update_section(
+                transaction,
+                request.section_id,
+                settings=settings,
+                total=request.section.total if "total" in fields else None,
+                etag=request.etag,
+                key=key,
+            ),
+        )
+        self._front.replayed(call, request, replayed=read.replayed)
+        return pb.UpdateSectionResponse(section=_first(read, call))
+
+    async def get_totals(self, request: pb.GetTotalsRequest, call: Call) -> pb.GetTotalsResponse:
+        """Add up an event's sections."""
+        read = await self._front.run_knowing(
+            call, request.event_id, lambda transaction: operations.get_totals(transaction, request.event_id)
+        )
+        counters = read.counters
+        if counters is None:
+            raise RuntimeError("totals come with their sums")
+        return pb.GetTotalsResponse(
+            total=counters.total,
+            available=counters.available,
+            held=counters.held,
+            pending=counters.pending,
+            sold=counters.sold,
+            blocked=counters.blocked,
+            section_count=len(read.views),
+            active_section_count=read.active,
+            inventory_version=read.version,
+            server_time=to_timestamp(read.at),
+        )
+
+
+def _first(read: SectionsRead, call: Call) -> section_pb2.Section:
+    view = read.views[0]
+    return convert.section_message(view.section, call.organization_id, untidied=view.untidied)
