@@ -1,0 +1,208 @@
+"""The invariants that must hold whatever crashed. Each returns what breaks it; nothing = it holds.
+
+The checkers are pure: they look at a history of what clients were told and at a snapshot of what is stored
+and published. Each is shown to fail on a planted fault in test_checkers.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tests.faults.history import Operation
+
+LIVE = {"ACTIVE": "held", "PENDING": "pending"}
+
+
+@dataclass(frozen=True)
+class StoredHold:
+    """A hold as it is stored; `places` are (section, quantity) pairs."""
+
+    id: str
+    state: str
+    request_id: str
+    places: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class StoredSale:
+    """A sale as it is stored."""
+
+    id: str
+    hold_id: str
+    state: str
+    places: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Counters:
+    """A section's counters."""
+
+    total: int
+    held: int
+    pending: int
+    sold: int
+    blocked: int
+
+    @property
+    def available(self) -> int:
+        """What is neither claimed nor out of sale."""
+        return self.total - self.held - self.pending - self.sold - self.blocked
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row of the journal, or a message of the stream: counters and states after a commit."""
+
+    version: int
+    sections: dict[str, Counters]
+    holds: dict[str, str]
+    sales: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What the events service made of capacity's messages."""
+
+    inventory_version: int
+    capacity: int
+    available: int
+    sold: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything of one event that is stored or published, read when nothing was going on."""
+
+    version: int
+    sections: dict[str, Counters]
+    holds: tuple[StoredHold, ...]
+    sales: tuple[StoredSale, ...]
+    journal: tuple[Change, ...]
+    stream: tuple[Change, ...]
+    projection: Projection
+    unpublished: int = 0
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+def counters_add_up(snapshot: Snapshot) -> list[str]:
+    """C2: every counter is what its lines add up to, none is negative, and the journal says the same."""
+    from_lines = _added_up(snapshot)
+    replayed: dict[str, Counters] = {}
+    faults: list[str] = []
+    for change in snapshot.journal:
+        replayed |= change.sections
+        faults += [
+            f"version {change.version}: section {section} has {counters}"
+            for section, counters in change.sections.items()
+            if min(counters.available, counters.held, counters.pending, counters.sold, counters.blocked) < 0
+        ]
+    for section, counters in snapshot.sections.items():
+        for name in ("held", "pending", "sold"):
+            stored, counted = getattr(counters, name), from_lines[section][name]
+            if stored != counted:
+                faults.append(f"section {section}: {name} is {stored}, its lines add up to {counted}")
+        if counters.available < 0:
+            faults.append(f"section {section}: oversold, {counters}")
+        if replayed.get(section) != counters:
+            faults.append(f"section {section}: stored {counters}, journal {replayed.get(section)}")
+    return faults
+
+
+def _added_up(snapshot: Snapshot) -> dict[str, Counter[str]]:
+    """Add up the lines of live holds and of sales, by section and counter."""
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
+    for hold in snapshot.holds:
+        for section, quantity in hold.places:
+            if hold.state in LIVE:
+                sums[section][LIVE[hold.state]] += quantity
+    for sale in snapshot.sales:
+        for section, quantity in sale.places:
+            sums[section]["sold"] += quantity
+    return sums
+
+
+def acknowledged_is_there(history: Iterable[Operation], snapshot: Snapshot) -> list[str]:
+    """C3: what was acknowledged is stored; what was refused is not."""
+    holds = {hold.id: hold for hold in snapshot.holds}
+    keys = {hold.request_id for hold in snapshot.holds if hold.request_id}
+    sold = {sale.hold_id for sale in snapshot.sales}
+    faults: list[str] = []
+    for operation in history:
+        hold = holds.get(operation.hold_id)
+        if operation.outcome == "fail" and operation.op == "place" and operation.key in keys:
+            faults.append(f"key {operation.key} was refused with {operation.code} and has a hold")
+        elif operation.outcome == "ok":
+            wanted = _wanted_state(operation)
+            if hold is None:
+                faults.append(f"hold {operation.hold_id} was acknowledged and is not there")
+            elif sum(quantity for _, quantity in hold.places) != operation.quantity:
+                faults.append(f"hold {operation.hold_id} has {hold.places}, asked for {operation.quantity}")
+            elif wanted is not None and hold.state != wanted:
+                faults.append(f"{operation.op} of {operation.hold_id} was acknowledged; it is {hold.state}")
+            elif wanted == "CONFIRMED" and operation.hold_id not in sold:
+                faults.append(f"confirming {operation.hold_id} was acknowledged; there is no sale")
+    return faults
+
+
+def _wanted_state(operation: Operation) -> str | None:
+    return {"confirm": "CONFIRMED", "release": "RELEASED"}.get(operation.op)
+
+
+def one_effect_per_key(history: Iterable[Operation], snapshot: Snapshot) -> list[str]:
+    """C4: a key has at most one hold, a hold at most one sale, and repeated calls were answered alike."""
+    keys = Counter(hold.request_id for hold in snapshot.holds if hold.request_id)
+    sales = Counter(sale.hold_id for sale in snapshot.sales)
+    faults = [f"key {key} has {count} holds" for key, count in keys.items() if count > 1]
+    faults += [f"hold {hold_id} was sold {count} times" for hold_id, count in sales.items() if count > 1]
+    faults += [f"key {o.key} was answered in {len(o.answers)} ways" for o in history if len(o.answers) > 1]
+    return faults
+
+
+def changes_are_messages(snapshot: Snapshot) -> list[str]:
+    """C5: versions are gapless, every one is in the stream with the same content, in order of first arrival."""
+    faults: list[str] = []
+    versions = [change.version for change in snapshot.journal]
+    if versions != list(range(1, snapshot.version + 1)):
+        faults.append(f"journal has versions {versions[:5]}…{versions[-5:]} of {snapshot.version}")
+    if snapshot.unpublished:
+        faults.append(f"{snapshot.unpublished} changes are not marked as published")
+    first: dict[int, Change] = {}
+    for message in snapshot.stream:
+        first.setdefault(message.version, message)
+    if list(first) != sorted(first):
+        faults.append("messages arrived out of order")
+    for change in snapshot.journal:
+        if change.version not in first:
+            faults.append(f"version {change.version} is not in the stream")
+        elif first[change.version] != change:
+            faults.append(f"version {change.version} differs between journal and stream")
+    faults += [f"version {version} is in the stream only" for version in first if version not in set(versions)]
+    return faults
+
+
+def consumers_agree(snapshot: Snapshot) -> list[str]:
+    """C6: what the events service keeps is exactly what all messages together say."""
+    capacity = sum(counters.total for counters in snapshot.sections.values())
+    available = sum(counters.available for counters in snapshot.sections.values())
+    sold = sum(counters.sold for counters in snapshot.sections.values())
+    wanted = Projection(
+        inventory_version=snapshot.version, capacity=capacity, available=available, sold=sold, position=snapshot.version
+    )
+    return [] if snapshot.projection == wanted else [f"events keeps {snapshot.projection}, messages say {wanted}"]
+
+
+def all_faults(history: Sequence[Operation], snapshot: Snapshot) -> list[str]:
+    """Run every checker."""
+    return [
+        *counters_add_up(snapshot),
+        *acknowledged_is_there(history, snapshot),
+        *one_effect_per_key(history, snapshot),
+        *changes_are_messages(snapshot),
+        *consumers_agree(snapshot),
+    ]
