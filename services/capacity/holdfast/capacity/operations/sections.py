@@ -63,7 +63,8 @@ async def create_section(  # noqa: PLR0913 (an operation's parts)
         return await get_section(transaction, known, hidden=True, replayed=True)
     if inventory.controls.state is EventState.CANCELLED:
         raise DomainError(Reason.EVENT_CANCELLED, "the event is cancelled", metadata={"event_id": event_id})
-    schedule_id = settings.get("schedule_id")
+    settings = {"schedule_id": None, **settings}
+    schedule_id = settings["schedule_id"]
     if schedule_id is not None and inventory.controls.schedule(schedule_id) is None:
         raise DomainError(
             Reason.SCHEDULE_NOT_FOUND, "the event has no such date", metadata={"schedule_id": schedule_id}
