@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -24,7 +25,7 @@ from holdfast.local import accounts, programs
 from holdfast.local.children import running
 from holdfast.local.nats import EmbeddedNats
 from holdfast.local.ports import PortTakenError
-from holdfast.local.postgres import EmbeddedPostgres
+from holdfast.local.postgres import EmbeddedPostgres, orphans
 from holdfast.local.programs import UntrustedDirectoryError
 from holdfast.local.servers import ServerFailedError
 from holdfast.local.valkey import EmbeddedValkey
@@ -96,7 +97,11 @@ def test_postgres_is_durable_local_and_locked(postgres: EmbeddedPostgres) -> Non
 def test_postgres_never_runs_as_root(postgres: EmbeddedPostgres) -> None:
     account = accounts.unprivileged()
     expected = account.uid if account else os.geteuid()
-    assert {psutil.Process(pid).uids().real for pid in family(postgres.pid)} == {expected}
+    users = set()
+    for pid in family(postgres.pid):
+        with contextlib.suppress(psutil.NoSuchProcess):  # background workers come and go
+            users.add(psutil.Process(pid).uids().real)
+    assert users == {expected}
     assert postgres.data.stat().st_uid == expected
 
 
@@ -151,9 +156,58 @@ def test_data_lies_outside_a_directory_that_only_its_owner_may_enter(tmp_path: P
         assert first.data != second.data
         assert first.home.stat().st_uid == 0
         assert EmbeddedPostgres(private / "first").data == first.data
+        assert not {first.home, second.home} & set(orphans())
     finally:
         first.remove()
         second.remove()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+def test_a_state_directory_that_was_deleted_and_made_again_starts_with_nothing_old(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    first = EmbeddedPostgres(private / "state")
+    first.start()
+    first.stop()
+    shutil.rmtree(first.directory)
+    second = EmbeddedPostgres(private / "state")
+    try:
+        second.start()
+        assert second.home != first.home
+        assert first.home in orphans()
+        assert second.home not in orphans()
+    finally:
+        homes = {first.home, second.home}
+        second.remove()
+        first.remove()
+    assert not [home for home in homes if home.exists()]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+def test_data_comes_along_when_its_directory_is_moved(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    first = EmbeddedPostgres(private / "before")
+    first.start()
+    first.stop()
+    first.directory.rename(private / "after")
+    second = EmbeddedPostgres(private / "after")
+    try:
+        second.start()
+        assert second.data == first.data
+        assert second.home not in orphans()
+    finally:
+        second.remove()
+
+
+def test_data_made_with_another_password_is_said_at_once(postgres: EmbeddedPostgres) -> None:
+    postgres.stop()
+    (postgres.directory / "password").write_text("another\n")
+    begin = time.monotonic()
+    with pytest.raises(ServerFailedError, match="another password"):
+        postgres.start()
+    assert time.monotonic() - begin < 10
+    assert not postgres.alive
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
@@ -167,7 +221,7 @@ def test_programs_that_the_server_cannot_reach_are_copied_once(tmp_path: Path, m
     moved = private / package.name
     monkeypatch.setattr(programs, "_package_directory", lambda _name: moved)
     server = EmbeddedPostgres(private / "state")
-    copies = programs.outside("programs", moved)
+    copies = programs.outside("programs", programs.digest(moved))
     try:
         server.start()
         ran = Path(psutil.Process(server.pid).exe())
@@ -185,16 +239,16 @@ def test_programs_that_the_server_cannot_reach_are_copied_once(tmp_path: Path, m
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_a_directory_that_somebody_else_prepared_is_not_trusted(tmp_path: Path) -> None:
-    planted = programs.outside("planted", tmp_path)
+def test_a_directory_that_somebody_else_prepared_is_not_trusted() -> None:
+    planted = programs.outside("planted", "test")
     try:
         os.chown(planted, 12345, 12345)
         with pytest.raises(UntrustedDirectoryError, match="remove it"):
-            programs.outside("planted", tmp_path)
+            programs.outside("planted", "test")
         os.chown(planted, 0, 0)
         planted.chmod(0o777)
         with pytest.raises(UntrustedDirectoryError):
-            programs.outside("planted", tmp_path)
+            programs.outside("planted", "test")
     finally:
         planted.rmdir()
 
@@ -265,7 +319,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from holdfast.local.nats import EmbeddedNats
-from holdfast.local.postgres import EmbeddedPostgres
+from holdfast.local.postgres import EmbeddedPostgres, orphans
 from holdfast.local.valkey import EmbeddedValkey
 
 for kind in (EmbeddedPostgres, EmbeddedNats, EmbeddedValkey):
@@ -274,6 +328,54 @@ for kind in (EmbeddedPostgres, EmbeddedNats, EmbeddedValkey):
     print(server.pid, flush=True)
 time.sleep(300)
 """
+
+
+def interpreter_for(account_uid: int) -> str | None:
+    """Return an interpreter of this version that another user can run."""
+    account = accounts.Account(name="", uid=account_uid, gid=account_uid)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for candidate in (sys.executable, f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
+        if Path(candidate).exists() and accounts.reachable(Path(candidate), account):
+            return candidate
+    return None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs all of these tests as one already")
+def test_an_ordinary_user_runs_all_servers_as_itself() -> None:
+    interpreter = interpreter_for(accounts.NOBODY_UID)
+    if interpreter is None:
+        pytest.skip("no interpreter that another user can run")
+    home = programs.outside("test", "ordinary")
+    state = home / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, accounts.NOBODY_UID, accounts.NOBODY_UID)
+    clone = Path(__file__).parents[3]
+    packages = Path(psycopg.__file__).parents[1]
+    path = [clone / "libs" / "local", clone / "libs" / "common", clone / "libs" / "api", packages]
+    parent = subprocess.Popen(  # noqa: S603 - our own script
+        [interpreter, "-c", SCRIPT, str(state)],
+        stdout=subprocess.PIPE,
+        text=True,
+        user=accounts.NOBODY_UID,
+        group=accounts.NOBODY_UID,
+        extra_groups=[],
+        env={"PYTHONPATH": os.pathsep.join(str(part) for part in path), "PATH": str(Path(sys.executable).parent)},
+    )
+    try:
+        assert parent.stdout is not None
+        pids = [int(parent.stdout.readline() or 0) for _ in KINDS]
+        assert 0 not in pids
+        everybody = [pid for leader in pids for pid in family(leader)]
+        assert {psutil.Process(pid).uids().real for pid in everybody} == {accounts.NOBODY_UID}
+        assert (state / "postgres" / "data" / "PG_VERSION").exists()
+        parent.kill()
+        assert gone(everybody)
+    finally:
+        parent.kill()
+        parent.wait(10)
+        if parent.stdout is not None:
+            parent.stdout.close()
+        shutil.rmtree(home)
 
 
 def test_servers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:

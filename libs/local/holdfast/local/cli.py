@@ -41,8 +41,8 @@ FAULTS = (
 )
 VARIABLES = """Variables: HOLDFAST_STATE_DIR (data, certificates, logs); HOLDFAST_POSTGRES_PORT, HOLDFAST_NATS_PORT,
 HOLDFAST_VALKEY_PORT and …_DIR (embedded servers); HOLDFAST_POSTGRES_DSN, HOLDFAST_NATS_URL, HOLDFAST_CACHE_URL
-(servers of your own instead); HOLDFAST_GATEWAY_LISTEN, HOLDFAST_EVENTS_LISTEN, …_METRICS_LISTEN and every other variable of the
-services, which get them as they are. docs/configuration.md lists all."""
+(servers of your own instead); HOLDFAST_GATEWAY_LISTEN, HOLDFAST_EVENTS_LISTEN, …_METRICS_LISTEN and every other
+variable of the services, which get them as they are. docs/configuration.md lists all."""
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from holdfast.local import accounts, identities, programs, runtime, state
+from holdfast.local import accounts, identities, postgres, programs, runtime, state
 from holdfast.local import plan as planning
 from holdfast.local import status as looking
 from holdfast.local.doctor_servers import examine_servers
@@ -36,7 +36,7 @@ def examine(settings: LocalSettings, inherited: Mapping[str, str]) -> list[Findi
     except StateUnreadableError as error:
         return [*findings, bad("state", str(error), "restore the file from a copy, or run `holdfast reset`")]
     found = looking.gather(layout)
-    findings += [_leftovers(layout, found), *_certificates(layout), _jwks(layout)]
+    findings += [_leftovers(layout, found), _orphans(), *_certificates(layout), _jwks(layout)]
     if found.phase == "down":
         findings.append(_ports(settings, inherited, remembered))
         findings.append(warn("mesh", "does not run, so nothing of it was asked", "start it with `holdfast up`"))
@@ -112,6 +112,14 @@ def _leftovers(layout: Layout, found: MeshStatus) -> Finding:
             "leftovers", f"run without a supervisor: {names}", "`holdfast stop` ends them; so does `holdfast up`"
         )
     return warn("leftovers", "the supervisor ended without clearing up", "nothing to do: the next start clears up")
+
+
+def _orphans() -> Finding:
+    found = postgres.orphans()
+    if found:
+        names = " ".join(str(path) for path in found)
+        return warn("old data", f"belongs to deleted state directories: {names}", f"rm -r {names}")
+    return good("old data", "none outside of state directories")
 
 
 def _certificates(layout: Layout) -> Iterator[Finding]:

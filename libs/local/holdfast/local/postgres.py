@@ -1,6 +1,7 @@
 """PostgreSQL for one machine, from the binaries that a Python package brings."""
 
 import os
+import secrets
 import shutil
 import signal
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from holdfast.local.servers import EmbeddedServer, ServerFailedError, secret_fil
 SUPERUSER = "postgres"
 INITDB_SECONDS = 120.0
 CONNECT_SECONDS = 2
+ELSEWHERE = "elsewhere"
+STANDS_FOR = "stands-for"
 
 # Durability is the default on purpose, also for tests: what is not tested with fsync on is not tested.
 CONFIGURATION = """\
@@ -42,7 +45,7 @@ class EmbeddedPostgres(EmbeddedServer):
     """A PostgreSQL server with one cluster of data.
 
     Run by root it becomes `nobody`, because PostgreSQL refuses root. When that user cannot reach `directory`, the data
-    lies in a directory of its own under /var/tmp whose name follows from `directory`; `data` says where.
+    lies in a directory of its own under /var/tmp; `data` says where.
     """
 
     name = "postgres"
@@ -65,8 +68,28 @@ class EmbeddedPostgres(EmbeddedServer):
                 self.directory.chmod(0o711)
                 self._home = self.directory
             else:
-                self._home = programs.outside("postgres", self.directory)
+                self._home = self._outside()
         return self._home
+
+    def _outside(self) -> Path:
+        """Return the directory that stands for ours where the server's user can go; `elsewhere` says which it is.
+
+        Its name is random: when somebody deletes our directory and starts anew, nothing old comes back, and when
+        somebody moves it, its data comes along. What nobody points to any more is found by `orphans`.
+        """
+        pointer = self.directory / ELSEWHERE
+        if pointer.exists():
+            home = Path(pointer.read_text().strip())
+            if not home.is_dir():
+                raise ServerFailedError(
+                    f"{pointer} says that the data is in {home}, which is gone; restore or reset it"
+                )
+            programs.require_owned(home, os.geteuid())
+        else:
+            home = programs.outside(self.name, secrets.token_hex(8))
+            pointer.write_text(f"{home}\n")
+        (home / STANDS_FOR).write_text(f"{self.directory}\n")
+        return home
 
     @property
     def data(self) -> Path:
@@ -163,6 +186,26 @@ class EmbeddedPostgres(EmbeddedServer):
         try:
             with psycopg.connect(self.dsn(), connect_timeout=CONNECT_SECONDS, autocommit=True) as connection:
                 connection.execute("SELECT 1")
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise ServerFailedError(
+                    f"the data in {self.data} was made with another password than {self.directory / 'password'}; "
+                    "restore that file, or reset",
+                ) from error
             return False
         return True
+
+
+def orphans() -> list[Path]:
+    """Return directories of data under /var/tmp that stood for one that no longer exists or has other data now."""
+    found = []
+    for home in programs.commons().glob(f"holdfast-{os.geteuid()}-{EmbeddedPostgres.name}-*"):
+        try:
+            programs.require_owned(home, os.geteuid())
+            pointer = Path((home / STANDS_FOR).read_text().strip()) / ELSEWHERE
+            used = pointer.exists() and pointer.read_text().strip() == str(home)
+        except (OSError, programs.UntrustedDirectoryError):
+            continue
+        if not used:
+            found.append(home)
+    return sorted(found)

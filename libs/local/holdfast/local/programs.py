@@ -34,21 +34,27 @@ class PostgresPrograms:
     postgres: Path
 
 
-def outside(purpose: str, of: Path) -> Path:
-    """Return a directory for what another user must reach while `of` lies where it cannot: same path, same answer.
+def commons() -> Path:
+    """Return where directories are made that other users must reach. It survives a reboot, which /tmp need not."""
+    shared = Path("/var/tmp")  # noqa: S108 - shared on purpose; whoever uses it checks who owns what is there
+    return shared if shared.is_dir() else Path(tempfile.gettempdir())
+
+
+def outside(purpose: str, name: str) -> Path:
+    """Return a directory for what another user must reach: the same purpose and name, the same directory.
 
     It is made with mode 0711 and is ours alone to write. Raises UntrustedDirectoryError if somebody else made it.
     """
-    # Shared on purpose; ownership is checked below. It survives a reboot, which /tmp need not.
-    parent = Path("/var/tmp")  # noqa: S108 - see above
-    if not parent.is_dir():
-        parent = Path(tempfile.gettempdir())
-    digest = hashlib.sha256(str(of.resolve()).encode()).hexdigest()[:16]
-    directory = parent / f"holdfast-{os.geteuid()}-{purpose}-{digest}"
+    directory = commons() / f"holdfast-{os.geteuid()}-{purpose}-{name}"
     directory.mkdir(mode=0o711, exist_ok=True)
     require_owned(directory, os.geteuid())
     directory.chmod(0o711)
     return directory
+
+
+def digest(path: Path) -> str:
+    """Return a short name for a path."""
+    return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
 
 
 def require_owned(directory: Path, uid: int) -> None:
@@ -70,7 +76,7 @@ def _package_directory(name: str) -> Path | None:
 def _copy_of_postgres(package: Path) -> Path:
     """Return a copy of the package's PostgreSQL that every user can run; made once, complete or not at all."""
     stamp = (package / POSTGRES_INSTALLATION / "bin" / "postgres").stat()
-    home = outside("programs", package)
+    home = outside("programs", digest(package))
     copy = home / f"{stamp.st_size}-{int(stamp.st_mtime)}"
     if not copy.exists():
         partial = Path(tempfile.mkdtemp(dir=home, prefix="partial-"))

@@ -81,7 +81,10 @@ class EmbeddedServer(ABC):
     @property
     def ready(self) -> bool:
         """Whether it answers an authenticated request now."""
-        return self.alive and self._answers()
+        try:
+            return self.alive and self._answers()
+        except ServerFailedError:
+            return False
 
     def start(self) -> None:
         """Start and wait until it answers. Raises ServerFailedError, PortTakenError, ProgramMissingError."""
@@ -105,7 +108,12 @@ class EmbeddedServer(ABC):
                 stop_signal=self._stop_signal(),
             )
             self._child.start()
-            if self._wait_until_ready():
+            try:
+                is_ready = self._wait_until_ready()
+            except ServerFailedError:
+                self._child.kill()
+                raise
+            if is_ready:
                 self._port_is_fixed = True
                 return
             failure = self._child.log_tail()
@@ -162,4 +170,4 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Tell whether it answers an authenticated request now."""
+        """Tell whether it answers an authenticated request now; raises ServerFailedError when it never will."""
