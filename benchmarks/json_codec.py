@@ -27,6 +27,12 @@ ID = "0198f000-0000-7000-8000-000000000001"
 BODY = orjson.dumps(
     {"quantity": 2, "price_tier_id": ID, "hold_ttl_seconds": 300, "customer_id": "c-1", "order_reference": "o-1"}
 )
+KINDS = (
+    locked_price_pb2.PriceStep.BASE_PRICE,
+    locked_price_pb2.PriceStep.SERVICE_FEE,
+    locked_price_pb2.PriceStep.FACILITY_FEE,
+    locked_price_pb2.PriceStep.TAX,
+)
 AMOUNTS = ("unit_price", "base", "discount", "service_fee", "facility_fee", "subtotal", "tax", "total", "per_ticket")
 
 
@@ -45,8 +51,8 @@ def placed(*, priced: bool) -> hold_service_pb2.PlaceHoldResponse:
         for name in AMOUNTS:
             amount = getattr(price.breakdown, name)
             amount.currency_code, amount.amount = "USD", "248.40"
-        for kind in (1, 7, 8, 9):
-            price.breakdown.steps.add(kind=locked_price_pb2.PriceStep.Kind.Name(kind), detail="").amount.amount = "1.00"
+        for kind in KINDS:
+            price.breakdown.steps.add(kind=kind, detail="").amount.amount = "1.00"
         hold.total.currency_code, hold.total.amount = "USD", "248.40"
     response = hold_service_pb2.PlaceHoldResponse(hold=hold, inventory_version=912)
     response.server_time.FromSeconds(1_790_000_000)

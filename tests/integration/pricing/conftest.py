@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 from google.protobuf import json_format
+from pydantic import SecretStr
 
 from holdfast.api.pricing.v1 import (
     price_tier_pb2,
@@ -126,7 +127,7 @@ def identity_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @asynccontextmanager
 async def running(database: TestDatabase, nats_url: str, identity_dir: Path) -> AsyncIterator[Pricing]:
-    mesh = MeshSettings(identity_dir=identity_dir, page_token_key="k" * 40, nats_url=nats_url)
+    mesh = MeshSettings(identity_dir=identity_dir, page_token_key=SecretStr("k" * 40), nats_url=nats_url)
     world = World()
     events = events_server(world, identity_dir=identity_dir, mesh=mesh)
     capacity = capacity_server(world, identity_dir=identity_dir, mesh=mesh)
@@ -136,8 +137,8 @@ async def running(database: TestDatabase, nats_url: str, identity_dir: Path) -> 
     settings = PricingSettings(
         listen="127.0.0.1:0",
         metrics_listen="127.0.0.1:0",
-        database_dsn=database.dsn("pricing_service"),
-        relay_dsn=database.dsn("pricing_relay"),
+        database_dsn=SecretStr(database.dsn("pricing_service")),
+        relay_dsn=SecretStr(database.dsn("pricing_relay")),
         drain_seconds=1,
     )
     app = PricingApp(mesh, settings)

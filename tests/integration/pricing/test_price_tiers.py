@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from holdfast.api.pricing.v1 import price_tier_service_pb2
+from holdfast.api.pricing.v1 import price_tier_pb2, price_tier_service_pb2
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
 from tests.integration.pricing.conftest import tier_of, usd
@@ -292,7 +292,9 @@ async def test_another_organizations_tier_does_not_exist(pricing: Pricing) -> No
             await pricing.call("GetPriceTier", GET(price_tier_id=price_tier_id), organization_id=other)
         assert refusal.value.reason is Reason.PRICE_TIER_NOT_FOUND
         assert refusal.value.metadata == {"price_tier_id": price_tier_id}
-        update = price_tier_service_pb2.UpdatePriceTierRequest(price_tier_id=price_tier_id, price_tier={"name": "Mine"})
+        update = price_tier_service_pb2.UpdatePriceTierRequest(
+            price_tier_id=price_tier_id, price_tier=price_tier_pb2.PriceTier(name="Mine")
+        )
         with pytest.raises(DomainError) as refusal:
             await pricing.call("UpdatePriceTier", update, organization_id=other)
         assert refusal.value.reason is Reason.PRICE_TIER_NOT_FOUND

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import nats
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from holdfast.api.pricing.v1 import messages_pb2, price_tier_service_pb2
 from holdfast.common.errors import DomainError, Reason, StartRefused
@@ -20,6 +21,8 @@ from tests.integration.pricing.conftest import running, tier_of, usd
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nats.aio.msg import Msg
+
     from holdfast.local.nats import EmbeddedNats
     from tests.integration.pricing.conftest import Pricing
     from tests.support.postgres import PostgresServer, TestDatabase
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 SECONDS = 10
 
 
-async def received(nats_url: str, subject: str, count: int) -> list[nats.aio.msg.Msg]:
+async def received(nats_url: str, subject: str, count: int) -> list[Msg]:
     client = await nats.connect(nats_url)
     try:
         subscription = await client.jetstream().subscribe(subject, ordered_consumer=True)
@@ -73,13 +76,13 @@ async def test_other_services_down_is_said_and_nothing_is_written(
 async def test_a_superuser_and_an_owner_are_refused(
     database: TestDatabase, nats_server: EmbeddedNats, identity_dir: Path
 ) -> None:
-    mesh = MeshSettings(identity_dir=identity_dir, page_token_key="k" * 40, nats_url=nats_server.url)
+    mesh = MeshSettings(identity_dir=identity_dir, page_token_key=SecretStr("k" * 40), nats_url=nats_server.url)
     for role in ("admin", "pricing_owner"):
         settings = PricingSettings(
             listen="127.0.0.1:0",
             metrics_listen="127.0.0.1:0",
-            database_dsn=database.dsn(role),
-            relay_dsn=database.dsn("pricing_relay"),
+            database_dsn=SecretStr(database.dsn(role)),
+            relay_dsn=SecretStr(database.dsn("pricing_relay")),
         )
         app = PricingApp(mesh, settings)
         try:
