@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -24,9 +25,11 @@ from holdfast.common.permissions import permissions_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 TRUST_DOMAIN: Final = "holdfast.internal"
+VARIABLE: Final = "HOLDFAST_IDENTITY_DIR"
+"""Where the directory comes from, for those who read why a start was refused."""
+
 SPIFFE_PREFIX: Final = f"spiffe://{TRUST_DOMAIN}/"
 PRINCIPAL_KEY: Final = "holdfast-principal-bin"
 SERVICE_ROLE: Final = "service"
@@ -130,14 +133,15 @@ class MeshIdentity:
 
     @classmethod
     def load(cls, directory: Path, name: str) -> MeshIdentity:
-        """Check that a service's files are there and belong together; StartRefused names what is wrong."""
+        """Check that a service's files are there and belong together; StartRefused names the variable that is wrong."""
         identity = cls(directory=directory, name=name)
         try:
             identity.certificates()
         except OSError as error:
-            raise StartRefused(f"{error.filename}: {error.strerror}; {name} needs its mesh certificate") from None
+            missing = Path(str(error.filename)).name
+            raise StartRefused(f"{VARIABLE}: {missing}: {error.strerror}; {name} needs its certificate there") from None
         except ValueError as error:
-            raise StartRefused(f"the mesh certificate of {name} in {directory} cannot be used: {error}") from None
+            raise StartRefused(f"{VARIABLE}: the certificate of {name} cannot be used: {error}") from None
         return identity
 
     @property
