@@ -30,11 +30,12 @@ def wait_for_event(
 
 def test_the_printed_curl_places_and_confirms_a_hold(mesh: Mesh) -> None:
     printed = mesh.wait_printed("curl")
-    command = "\n".join(line.strip() for line in printed[printed.index("curl") :].splitlines())
-    first = command.split("\n\n")[0]
-    run = subprocess.run(["sh", "-c", first], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603, S607
+    # The commands stand after the sentence that announces them, up to the next empty line.
+    _, _, after = printed.partition("Place a hold and confirm it")
+    command = after.partition("\n\n")[2].partition("\n\n")[0]
+    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603, S607 (the command that a newcomer is told to run)
     assert run.returncode == 0, run.stderr
-    assert '"CONFIRMED"' in run.stdout, f"{first}\n{run.stdout}\n{run.stderr}"
+    assert '"CONFIRMED"' in run.stdout, f"{command}\n{run.stdout}\n{run.stderr}"
 
 
 def test_a_hold_with_a_locked_price_is_placed_read_and_confirmed(organizer: httpx.Client, buyer: httpx.Client) -> None:
