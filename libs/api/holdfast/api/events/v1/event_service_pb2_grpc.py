@@ -171,7 +171,8 @@ class EventServiceServicer:
     def UpdateEvent(self, request, context):
         """Changes ordinary fields. Atomic; conditional with `etag`. Idempotent by `request_id`.
         Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, ETAG_MISMATCH, NOT_EDITABLE, INVALID_DATE_RANGE, OVERLAPPING_EVENT,
-        CONFIRMATION_REQUIRED (another venue once anything is held or sold), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        CONFIRMATION_REQUIRED (another venue once anything is held or sold), DEPENDENCY_UNAVAILABLE (the venue changes and
+        capacity cannot be asked, so nothing is changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,8 @@ class EventServiceStub:
     UpdateEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.UpdateEventRequest, _event_service_pb2.UpdateEventResponse]
     """Changes ordinary fields. Atomic; conditional with `etag`. Idempotent by `request_id`.
     Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, ETAG_MISMATCH, NOT_EDITABLE, INVALID_DATE_RANGE, OVERLAPPING_EVENT,
-    CONFIRMATION_REQUIRED (another venue once anything is held or sold), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    CONFIRMATION_REQUIRED (another venue once anything is held or sold), DEPENDENCY_UNAVAILABLE (the venue changes and
+    capacity cannot be asked, so nothing is changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
     """
     DeleteEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.DeleteEventRequest, _event_service_pb2.DeleteEventResponse]
     """Deletes an event in DRAFT or CANCELLED with nothing held or sold; it can be undeleted. Atomic; conditional with
@@ -151,7 +152,8 @@ class EventServiceAsyncStub(EventServiceStub):
     UpdateEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.UpdateEventRequest, _event_service_pb2.UpdateEventResponse]  # type: ignore[assignment]
     """Changes ordinary fields. Atomic; conditional with `etag`. Idempotent by `request_id`.
     Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, ETAG_MISMATCH, NOT_EDITABLE, INVALID_DATE_RANGE, OVERLAPPING_EVENT,
-    CONFIRMATION_REQUIRED (another venue once anything is held or sold), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    CONFIRMATION_REQUIRED (another venue once anything is held or sold), DEPENDENCY_UNAVAILABLE (the venue changes and
+    capacity cannot be asked, so nothing is changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
     """
     DeleteEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.DeleteEventRequest, _event_service_pb2.DeleteEventResponse]  # type: ignore[assignment]
     """Deletes an event in DRAFT or CANCELLED with nothing held or sold; it can be undeleted. Atomic; conditional with
@@ -266,7 +268,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_event_service_pb2.UpdateEventResponse, _abc.Awaitable[_event_service_pb2.UpdateEventResponse]]:
         """Changes ordinary fields. Atomic; conditional with `etag`. Idempotent by `request_id`.
         Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, ETAG_MISMATCH, NOT_EDITABLE, INVALID_DATE_RANGE, OVERLAPPING_EVENT,
-        CONFIRMATION_REQUIRED (another venue once anything is held or sold), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        CONFIRMATION_REQUIRED (another venue once anything is held or sold), DEPENDENCY_UNAVAILABLE (the venue changes and
+        capacity cannot be asked, so nothing is changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
         """
 
     @_abc_1.abstractmethod

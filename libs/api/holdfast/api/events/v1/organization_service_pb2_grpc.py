@@ -74,8 +74,10 @@ class OrganizationServiceServicer:
 
     def UpdateOrganization(self, request, context):
         """Changes the name or settings. Atomic; conditional with `etag`. Idempotent by `request_id`.
-        New settings reach capacity with the next change of each event's controls.
-        Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        New hold settings reach capacity without another change: right after the commit the service spreads them to every
+        live event, one by one, each with a version and a message of its own.
+        Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE,
+        IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

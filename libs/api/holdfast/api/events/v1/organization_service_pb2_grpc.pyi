@@ -43,8 +43,10 @@ class OrganizationServiceStub:
     """
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_organization_service_pb2.UpdateOrganizationRequest, _organization_service_pb2.UpdateOrganizationResponse]
     """Changes the name or settings. Atomic; conditional with `etag`. Idempotent by `request_id`.
-    New settings reach capacity with the next change of each event's controls.
-    Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    New hold settings reach capacity without another change: right after the commit the service spreads them to every
+    live event, one by one, each with a version and a message of its own.
+    Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE,
+    IDEMPOTENCY_KEY_REUSED.
     """
 
 @_typing.type_check_only
@@ -62,8 +64,10 @@ class OrganizationServiceAsyncStub(OrganizationServiceStub):
     """
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_organization_service_pb2.UpdateOrganizationRequest, _organization_service_pb2.UpdateOrganizationResponse]  # type: ignore[assignment]
     """Changes the name or settings. Atomic; conditional with `etag`. Idempotent by `request_id`.
-    New settings reach capacity with the next change of each event's controls.
-    Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    New hold settings reach capacity without another change: right after the commit the service spreads them to every
+    live event, one by one, each with a version and a message of its own.
+    Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE,
+    IDEMPOTENCY_KEY_REUSED.
     """
 
 class OrganizationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -96,8 +100,10 @@ class OrganizationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_organization_service_pb2.UpdateOrganizationResponse, _abc.Awaitable[_organization_service_pb2.UpdateOrganizationResponse]]:
         """Changes the name or settings. Atomic; conditional with `etag`. Idempotent by `request_id`.
-        New settings reach capacity with the next change of each event's controls.
-        Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        New hold settings reach capacity without another change: right after the commit the service spreads them to every
+        live event, one by one, each with a version and a message of its own.
+        Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE,
+        IDEMPOTENCY_KEY_REUSED.
         """
 
 def add_OrganizationServiceServicer_to_server(servicer: OrganizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

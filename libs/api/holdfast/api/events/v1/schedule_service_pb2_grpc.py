@@ -89,7 +89,9 @@ class ScheduleServiceServicer:
         POSTPONED → RESCHEDULED, CANCELLED; IN_PROGRESS → COMPLETED, CANCELLED. Atomic; conditional with `etag`.
         Idempotent by `request_id`. Cancelling a date voids its holds only.
         Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_TRANSITION, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE,
-        OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, CONFIRMATION_REQUIRED (other times once anything is held or sold),
+        DEPENDENCY_UNAVAILABLE (the times change and capacity cannot be asked, so nothing is changed), VALIDATION_FAILED,
+        IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

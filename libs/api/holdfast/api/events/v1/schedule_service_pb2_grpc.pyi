@@ -47,7 +47,9 @@ class ScheduleServiceStub:
     POSTPONED → RESCHEDULED, CANCELLED; IN_PROGRESS → COMPLETED, CANCELLED. Atomic; conditional with `etag`.
     Idempotent by `request_id`. Cancelling a date voids its holds only.
     Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_TRANSITION, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE,
-    OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, CONFIRMATION_REQUIRED (other times once anything is held or sold),
+    DEPENDENCY_UNAVAILABLE (the times change and capacity cannot be asked, so nothing is changed), VALIDATION_FAILED,
+    IDEMPOTENCY_KEY_REUSED.
     """
 
 @_typing.type_check_only
@@ -69,7 +71,9 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     POSTPONED → RESCHEDULED, CANCELLED; IN_PROGRESS → COMPLETED, CANCELLED. Atomic; conditional with `etag`.
     Idempotent by `request_id`. Cancelling a date voids its holds only.
     Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_TRANSITION, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE,
-    OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, CONFIRMATION_REQUIRED (other times once anything is held or sold),
+    DEPENDENCY_UNAVAILABLE (the times change and capacity cannot be asked, so nothing is changed), VALIDATION_FAILED,
+    IDEMPOTENCY_KEY_REUSED.
     """
 
 class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -112,7 +116,9 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         POSTPONED → RESCHEDULED, CANCELLED; IN_PROGRESS → COMPLETED, CANCELLED. Atomic; conditional with `etag`.
         Idempotent by `request_id`. Cancelling a date voids its holds only.
         Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_TRANSITION, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE,
-        OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, CONFIRMATION_REQUIRED (other times once anything is held or sold),
+        DEPENDENCY_UNAVAILABLE (the times change and capacity cannot be asked, so nothing is changed), VALIDATION_FAILED,
+        IDEMPOTENCY_KEY_REUSED.
         """
 
 def add_ScheduleServiceServicer_to_server(servicer: ScheduleServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
