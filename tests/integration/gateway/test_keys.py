@@ -87,7 +87,7 @@ async def test_keys_come_from_a_url_and_unknown_ones_fetch_once_in_a_while(key_s
     await source.start()
     judge = Authenticator(keys=source, issuer=ISSUER, audience=AUDIENCE)
     token = key_server.issuer.token("buyer", organization_id=new_id())
-    assert await judge.authenticate(b"Bearer " + token.encode())
+    assert (await judge.authenticate(b"Bearer " + token.encode())).subject == "buyer-1"
     assert key_server.fetched == 1
     stranger = ECKey.generate_key("P-256", {"kid": "new"})
     fresh = key_server.issuer.token(
@@ -99,7 +99,7 @@ async def test_keys_come_from_a_url_and_unknown_ones_fetch_once_in_a_while(key_s
     assert key_server.fetched == 1, "not for every unknown key"
     key_server.issuer.publish(key_server.issuer.key, stranger)
     now[0] += 3
-    assert await judge.authenticate(b"Bearer " + fresh.encode())
+    assert (await judge.authenticate(b"Bearer " + fresh.encode())).subject == "buyer-1"
     assert key_server.fetched == 2
 
 
@@ -121,7 +121,7 @@ async def test_an_answer_that_cannot_be_used_leaves_no_keys_and_is_503(
     assert caught.value.metadata == {"dependency": "token-issuer"}
     key_server.behaviour = "good"
     now[0] += 3
-    assert await judge.authenticate(header), "it recovers by itself"
+    assert (await judge.authenticate(header)).subject == "buyer-1", "it recovers by itself"
 
 
 async def test_an_issuer_that_is_gone_keeps_its_known_keys(key_server: KeyServer) -> None:

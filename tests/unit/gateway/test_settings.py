@@ -54,7 +54,7 @@ def test_the_needed_variables_suffice(environment: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_production_starts_behind_tls(environment: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
-    assert load_with(environment, variables)
+    assert load_with(environment, variables).tls_terminated is ("HOLDFAST_GATEWAY_TLS_TERMINATED" in variables)
 
 
 @pytest.mark.parametrize(
