@@ -67,6 +67,8 @@ DATABASE_MODULES = (
 ACROSS_ORGANIZATIONS = {
     "services/events/holdfast/events/store/due_work.py:due_now": "the sweeper's look at what is due, no business data",
     "services/events/holdfast/events/store/due_work.py:next_due_time": "the sweeper's look at what is due",
+    "services/capacity/holdfast/capacity/store/inventories.py:clock": "reads a clock, no table",
+    "services/capacity/holdfast/capacity/store/journal.py:lag": "the relay counts what waits, and how many holds live",
     "services/events/holdfast/events/store/clock.py:database_time": "reads a clock, no table",
     "services/pricing/holdfast/pricing/store/clock.py:read_time": "reads a clock, no table",
 }
