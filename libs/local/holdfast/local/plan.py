@@ -1,7 +1,7 @@
 """What a mesh on this machine consists of: addresses, DSNs, and the environment of each process."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -143,9 +143,15 @@ class Plan:
         return own | dict(self.environments[service])
 
     def ready_url(self, service: str) -> str:
-        """Return where a service says whether it is ready."""
-        base = self.gateway if service == "gateway" else self.metrics[service].removesuffix("/metrics")
-        return f"{base}/health/ready"
+        """Return where a service says whether it is ready; the gateway of a whole mesh, whether it reaches all of it."""
+        if service == "gateway":
+            return gateway_ready_url(self.gateway, self.services)
+        return f"{self.metrics[service].removesuffix('/metrics')}/health/ready"
+
+
+def gateway_ready_url(gateway: str, services: Iterable[str]) -> str:
+    """Return where a gateway says that it reaches every service of the mesh or, in a part of one, that it is ready."""
+    return f"{gateway}/health" if set(DATABASE_SERVICES) <= set(services) else f"{gateway}/health/ready"
 
 
 def dsns(admin: str, passwords: Mapping[str, str]) -> dict[str, str]:

@@ -24,12 +24,13 @@ class CallFailedError(Exception):
 
 
 def answers_ok(url: str) -> bool:
-    """Tell whether a GET is answered with 200 within HEALTH_SECONDS."""
+    """Tell whether a GET is answered with 200 within HEALTH_SECONDS, and not with a health that calls itself degraded."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=HEALTH_SECONDS)
     try:
         connection.request("GET", parts.path)
-        return connection.getresponse().status == OK
+        response = connection.getresponse()
+        return response.status == OK and b'"degraded"' not in response.read(ANSWER_BYTES_MAX)
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.local import rest, runtime, state
+from holdfast.local.plan import gateway_ready_url
 from holdfast.local.runtime import ProcessRecord, Runtime
 from holdfast.local.state import Layout
 
@@ -80,7 +81,7 @@ def gather(layout: Layout) -> MeshStatus:
 def ready_url(running: Runtime, service: str) -> str:
     """Return where a service of a running mesh says whether it is ready; empty for what is not a service."""
     if service == "gateway":
-        return f"{running.gateway}/health/ready"
+        return gateway_ready_url(running.gateway, [each.name for each in running.processes])
     metrics = running.metrics.get(service, "")
     return f"{metrics.removesuffix('/metrics')}/health/ready" if metrics else ""
 
