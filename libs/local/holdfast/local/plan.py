@@ -143,7 +143,7 @@ class Plan:
         return own | dict(self.environments[service])
 
     def ready_url(self, service: str) -> str:
-        """Return where a service says whether it is ready; the gateway of a whole mesh, whether it reaches all of it."""
+        """Return where a service says whether it is ready; the gateway of a whole mesh: whether it reaches all."""
         if service == "gateway":
             return gateway_ready_url(self.gateway, self.services)
         return f"{self.metrics[service].removesuffix('/metrics')}/health/ready"

@@ -24,7 +24,7 @@ class CallFailedError(Exception):
 
 
 def answers_ok(url: str) -> bool:
-    """Tell whether a GET is answered with 200 within HEALTH_SECONDS, and not with a health that calls itself degraded."""
+    """Tell whether a GET is answered with 200 within HEALTH_SECONDS, and not by a gateway that misses services."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=HEALTH_SECONDS)
     try:
