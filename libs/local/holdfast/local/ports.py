@@ -2,6 +2,7 @@
 
 import random
 import socket
+import sys
 from collections.abc import Container
 from contextlib import closing
 
@@ -65,15 +66,18 @@ def taken(*, name: str, port: int, variable: str) -> PortTakenError:
 class Reservations:
     """Ports kept for processes that are about to start, so that a mesh that starts beside this one takes others.
 
-    A bound socket that never listens keeps a port; it is let go right before the process that wants it starts.
+    A bound socket that never listens keeps a port; it is let go right before the process that wants it starts. Between
+    that and the process' own listening, and whenever it is restarted, another mesh is kept away by a claim: a name
+    that the kernel gives to one process at a time and takes back when it dies.
     """
 
     def __init__(self) -> None:
         self._sockets: dict[int, socket.socket] = {}
+        self._claims: dict[int, socket.socket] = {}
 
     def keep(self, port: int) -> bool:
         """Keep a port; False if it is not to be had."""
-        if port in self._sockets or not is_free(port):
+        if port in self._sockets or not is_free(port) or not self._claim(port):
             return False
         keeper = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -84,6 +88,18 @@ class Reservations:
         self._sockets[port] = keeper
         return True
 
+    def _claim(self, port: int) -> bool:
+        if port in self._claims or sys.platform != "linux":  # only Linux has names without a file
+            return True
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0holdfast-port-{port}")
+        except OSError:
+            claim.close()
+            return False
+        self._claims[port] = claim
+        return True
+
     def let_go(self, port: int) -> None:
         """Stop keeping a port; nothing happens if it is not kept."""
         keeper = self._sockets.pop(port, None)
@@ -91,6 +107,8 @@ class Reservations:
             keeper.close()
 
     def let_go_all(self) -> None:
-        """Stop keeping anything."""
+        """Stop keeping anything, claims included."""
         for port in list(self._sockets):
             self.let_go(port)
+        while self._claims:
+            self._claims.popitem()[1].close()
