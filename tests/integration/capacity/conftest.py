@@ -86,7 +86,7 @@ class Capacity:
     neighbours: tuple[RpcServer, RpcServer]
     organization_id: str = field(default_factory=new_id)
 
-    async def call(  # noqa: PLR0913 (who asks, as whom, from where, what)
+    async def call(
         self,
         rpc: str,
         *,
@@ -101,7 +101,7 @@ class Capacity:
         )
         return answer
 
-    async def call_with_metadata(  # noqa: PLR0913 (who asks, as whom, from where, what)
+    async def call_with_metadata(
         self,
         rpc: str,
         *,

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from holdfast.api.events.v1 import messages_pb2
 from holdfast.capacity.operations import controls
 from holdfast.common import ids
+from holdfast.common.errors import DomainError, Reason
 from holdfast.common.message import IncomingMessage, PoisonMessage
 from holdfast.common.messaging import Consumer
 
@@ -67,7 +68,9 @@ class ControlsConsumer:
                 lambda transaction: controls.take_over(transaction, message, section_id=section_id),
                 organization_id=incoming.organization_id,
             )
-        except ValueError as error:
-            raise PoisonMessage(str(error)) from error
+        except DomainError as error:
+            if error.reason is Reason.VALIDATION_FAILED:
+                raise PoisonMessage(str(error)) from error
+            raise
         if applied.unfinished:
             self._wake()

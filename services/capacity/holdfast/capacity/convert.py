@@ -8,10 +8,17 @@ from holdfast.api.capacity.v1 import hold_pb2, messages_pb2, section_pb2
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
 from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
-from holdfast.capacity.domain.controls import EventControls, EventState, ScheduleControls, ScheduleState
+from holdfast.capacity.domain.controls import (
+    HOLD_TTL_SECONDS_DEFAULT,
+    HOLD_TTL_SECONDS_MAX,
+    EventControls,
+    EventState,
+    ScheduleControls,
+    ScheduleState,
+)
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice, Sale
 from holdfast.capacity.domain.placing import PriceLock
-from holdfast.common.errors import DomainError, Reason
+from holdfast.common.errors import DomainError, Reason, invalid
 from holdfast.common.protobuf import from_money, optional_datetime, to_datetime, to_money, to_timestamp
 
 if TYPE_CHECKING:
@@ -26,34 +33,52 @@ _SALE_STATE: Final = hold_pb2.Sale.State
 
 
 def controls_of(message: event_pb2.EventControls) -> EventControls:
-    """Read what events says of an event. ValueError on a state that is not known here."""
+    """Read what events says of an event. Raises VALIDATION_FAILED naming what cannot be read."""
+    if not message.event_id or not message.organization_id or message.version < 1:
+        raise invalid("controls", "must have an event, an organization and a version from 1 on")
     return EventControls(
         event_id=message.event_id,
         organization_id=message.organization_id,
         version=message.version,
-        state=EventState(event_pb2.Event.State.Name(message.state)),
+        state=_event_state(message.state),
         sales_start_time=optional_datetime(message, "sales_start_time"),
         sales_end_time=optional_datetime(message, "sales_end_time"),
         venue_max_capacity=message.venue_max_capacity,
         schedules=tuple(
-            ScheduleControls(
-                schedule_id=schedule.schedule_id,
-                state=ScheduleState(schedule.state),
-                start_time=to_datetime(schedule.start_time, field="start_time"),
-                end_time=optional_datetime(schedule, "end_time"),
-                capacity_override=schedule.capacity_override if schedule.HasField("capacity_override") else None,
-            )
-            for schedule in message.schedules
+            _schedule(schedule, field=f"controls.schedules[{index}]")
+            for index, schedule in enumerate(message.schedules)
         ),
-        hold_ttl_seconds_default=message.hold_ttl_seconds_default or 900,
-        hold_ttl_seconds_max=message.hold_ttl_seconds_max or 3600,
+        hold_ttl_seconds_default=message.hold_ttl_seconds_default or HOLD_TTL_SECONDS_DEFAULT,
+        hold_ttl_seconds_max=message.hold_ttl_seconds_max or HOLD_TTL_SECONDS_MAX,
         initial_capacity=message.initial_capacity,
         deleted=message.deleted,
     )
 
 
+def _event_state(value: event_pb2.Event.State.ValueType) -> EventState:
+    # A newer events may know states that this one does not: an open enum's number then has no name.
+    known = value in event_pb2.Event.State.values() and value != event_pb2.Event.State.STATE_UNSPECIFIED
+    if not known:
+        raise invalid("controls.state", "is not a state that is known here")
+    return EventState(event_pb2.Event.State.Name(value))
+
+
+def _schedule(message: event_pb2.ScheduleControls, *, field: str) -> ScheduleControls:
+    if message.state not in ScheduleState.__members__:
+        raise invalid(f"{field}.state", "is not a state that is known here")
+    if not message.schedule_id or not message.HasField("start_time"):
+        raise invalid(field, "must have an id and a start")
+    return ScheduleControls(
+        schedule_id=message.schedule_id,
+        state=ScheduleState(message.state),
+        start_time=to_datetime(message.start_time, field=f"{field}.start_time"),
+        end_time=optional_datetime(message, "end_time"),
+        capacity_override=message.capacity_override if message.HasField("capacity_override") else None,
+    )
+
+
 def no_controls(organization_id: str, event_id: str) -> EventControls:
-    """Give the controls of an event that nothing is known of."""
+    """Give the controls of an event that is seen for the first time."""
     return EventControls(event_id=event_id, organization_id=organization_id, version=0, state=EventState.DRAFT)
 
 
@@ -160,7 +185,7 @@ def sale_message(sale: Sale, organization_id: str) -> hold_pb2.Sale:
     )
 
 
-def hold_state(value: int) -> HoldState:
+def hold_state(value: hold_pb2.Hold.State.ValueType) -> HoldState:
     """Read a hold's state from a request."""
     return HoldState(_HOLD_STATE.Name(value))
 

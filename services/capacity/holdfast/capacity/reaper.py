@@ -42,34 +42,46 @@ class Reaper:
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set. Outlives restarts of PostgreSQL."""
+        """Work until `stop` is set. Outlives restarts of PostgreSQL, and goes on past an event that fails."""
         while not stop.is_set():
-            found = 0
+            found = tidied = 0
             try:
-                found = await self._look(stop)
+                found, tidied = await self._look(stop)
             except DomainError as error:
                 logger.info("reaper waits", cause=str(error))
-            if found < EVENTS_MAX:
+            if found < EVENTS_MAX or tidied == 0:
                 await self._rest(stop)
 
-    async def _look(self, stop: asyncio.Event) -> int:
+    async def _look(self, stop: asyncio.Event) -> tuple[int, int]:
+        """Tidy what is due; returns of how many events something was, and how many of them were tidied."""
+
         async def find(transaction: Transaction) -> list[Due]:
             return list(await due.find(transaction, limit=EVENTS_MAX))
 
         found = await self._sweeper.run(find, organization_id=None)
+        tidied = 0
         for each in found:
-            for _ in range(CHUNKS_MAX):
-                if stop.is_set():
-                    return len(found)
-                event_id = each.event_id
-                more, expired = await self._database.run(
-                    lambda transaction, event_id=event_id: controls.tidy(transaction, event_id),  # type: ignore[misc]
-                    organization_id=each.organization_id,
-                )
-                self._metrics.holds_expired_total.inc(expired)
-                if not more:
-                    break
-        return len(found)
+            if stop.is_set():
+                break
+            try:
+                await self._tidy(each, stop)
+            except DomainError as error:
+                # Somebody works on it, or the database is away: it stays due.
+                logger.info("reaper goes on without an event", event_id=each.event_id, cause=str(error))
+            except Exception:
+                logger.exception("reaper failed on an event", event_id=each.event_id)
+            else:
+                tidied += 1
+        return len(found), tidied
+
+    async def _tidy(self, work: Due, stop: asyncio.Event) -> None:
+        for _ in range(CHUNKS_MAX):
+            more, expired = await self._database.run(
+                lambda transaction: controls.tidy(transaction, work.event_id), organization_id=work.organization_id
+            )
+            self._metrics.holds_expired_total.inc(expired)
+            if not more or stop.is_set():
+                return
 
     async def _rest(self, stop: asyncio.Event) -> None:
         tasks = [asyncio.create_task(self._woken.wait()), asyncio.create_task(stop.wait())]

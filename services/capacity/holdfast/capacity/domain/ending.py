@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.controls import EventState
 from holdfast.capacity.domain.holds import LIVE, Hold, HoldState, Sale, VoidCause
+from holdfast.capacity.domain.times import instant
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
@@ -36,25 +37,20 @@ class Confirmation:
 
 def confirm(inventory: Inventory, hold: Hold, request: Confirmation) -> tuple[Hold, Sale]:
     """Sell a hold's places. The hold is not confirmed yet; a repeated confirmation is answered before this."""
-    check_etag(hold, request.etag)
     seen = hold.seen(inventory.at, inventory.voids)
     if seen.state is HoldState.EXPIRED:
         raise DomainError(
             Reason.HOLD_EXPIRED,
             "the hold's time is over",
-            metadata={"hold_id": hold.hold_id, "expire_time": hold.expire_time.isoformat()},
+            metadata={"hold_id": hold.hold_id, "expire_time": instant(hold.expire_time)},
         )
     if seen.state is HoldState.VOIDED:
         raise voided(seen)
     if seen.state not in LIVE:
         raise _not_active(seen)
+    check_etag(seen, request.etag)
     _check_event(inventory, hold)
-    if request.expected_total is not None and request.expected_total != hold.total:
-        raise DomainError(
-            Reason.TOTAL_MISMATCH,
-            "the hold's total is another one; nothing was sold",
-            metadata={"expected_total": _told(request.expected_total), "total": _told(hold.total)},
-        )
+    check_total(hold, request.expected_total)
     return inventory.sell(hold, sale_id=request.sale_id, order_reference=request.order_reference)
 
 
@@ -63,8 +59,8 @@ def release(inventory: Inventory, hold: Hold, *, etag: str, manages: bool) -> Ho
 
     `manages` is whether the caller may release while payment runs.
     """
-    check_etag(hold, etag)
     seen = hold.seen(inventory.at, inventory.voids)
+    check_etag(seen, etag)
     if seen.state is HoldState.CONFIRMED or (seen.state is HoldState.PENDING and not manages):
         raise _not_active(seen)
     if seen.state not in LIVE:
@@ -76,6 +72,16 @@ def check_etag(hold: Hold, etag: str) -> None:
     """Raise ETAG_MISMATCH when the caller read another state of the hold."""
     if etag and etag != hold.etag:
         raise DomainError(Reason.ETAG_MISMATCH, "the hold changed since it was read", metadata={"etag": hold.etag})
+
+
+def check_total(hold: Hold, expected: Money | None) -> None:
+    """Raise TOTAL_MISMATCH when the caller expects another total."""
+    if expected is not None and expected != hold.total:
+        raise DomainError(
+            Reason.TOTAL_MISMATCH,
+            "the hold's total is another one; nothing was sold",
+            metadata={"expected_total": _told(expected), "total": _told(hold.total)},
+        )
 
 
 def voided(hold: Hold) -> DomainError:

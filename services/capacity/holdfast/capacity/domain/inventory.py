@@ -6,25 +6,49 @@ Requests are decided one after another, in arrival order, against this state; wh
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from holdfast.capacity.domain.holds import Hold, HoldState, Line, Sale, SaleState, Void
+from holdfast.capacity.domain.holds import Hold, HoldState, Sale, SaleState, Void
 from holdfast.capacity.domain.sections import Counters, Crossing, Section, crossings
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from holdfast.capacity.domain.controls import EventControls
+
+ENDED_MAX: Final = 500
+"""The most holds, the most sales and the most sections that one commit brings up to date."""
+JOURNAL_BYTES_AIM: Final = 192 * 1024
+"""Where a commit stops bringing more up to date, so that its row of the journal stays below 256 kB."""
+_CLAIM_BYTES: Final = 128
+_LINE_BYTES: Final = 192
+
+
+class TidyFirst(Exception):  # noqa: N818 (what is to be done; nothing failed)
+    """So much of the event waits to be brought up to date that commits of their own must do it before this request."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(event_id)
+        self.event_id = event_id
+
+
+def journal_bytes(claim: Hold | Sale) -> int:
+    """Estimate, never too low, what an ended hold or a marked sale takes of the journal's row."""
+    texts = len(claim.customer_id.encode()) + len(claim.order_reference.encode())
+    # A line, and the counters of a section that perhaps no other line touches.
+    return _CLAIM_BYTES + texts + 2 * _LINE_BYTES * len(claim.lines)
 
 
 @dataclass(slots=True)
 class Inventory:
     """The state under the lock. `at` is the batch time, `version` the last committed one.
 
-    `sections` holds every section that the requests touch; all of the event's when `complete`. `expired` are holds
-    whose time is over and whose places still count as held, oldest first, those of the touched sections only.
+    `sections` holds every section that the requests touch. `expired` are holds whose time is over and whose places
+    still count as held, oldest first, of the sections that are short of places; `more_expired` are those of which there
+    may be more. `next_expire_times` tells by section when the next live hold ends, where places stay short. `due_time`
+    is when something of the event is due.
     """
 
     organization_id: str
@@ -38,7 +62,9 @@ class Inventory:
     live_holds: int = 0
     voids: tuple[Void, ...] = ()
     expired: list[Hold] = field(default_factory=list)
-    next_expire_time: datetime | None = None
+    more_expired: set[str] = field(default_factory=set)
+    next_expire_times: dict[str, datetime] = field(default_factory=dict)
+    due_time: datetime | None = None
 
     changed_sections: set[str] = field(default_factory=set)
     new_sections: list[Section] = field(default_factory=list)
@@ -48,6 +74,7 @@ class Inventory:
     changed_sales: dict[str, Sale] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
     controls_changed: bool = False
+    journal_bytes: int = 0
 
     @property
     def next_version(self) -> int:
@@ -92,6 +119,24 @@ class Inventory:
         else:
             self.changed_sections.add(section.section_id)
 
+    @property
+    def full(self) -> bool:
+        """Whether the commit has brought as much up to date as one may."""
+        return (
+            len(self.changed_holds) >= ENDED_MAX
+            or len(self.changed_sales) >= ENDED_MAX
+            or len(self.changed_sections) >= ENDED_MAX
+            or self.journal_bytes >= JOURNAL_BYTES_AIM
+        )
+
+    def untidied(self, section_id: str) -> bool:
+        """Whether places of a section may be free that this commit cannot free by itself."""
+        return (
+            bool(self.voids)
+            or section_id in self.more_expired
+            or any(line.section_id == section_id for hold in self.expired for line in hold.lines)
+        )
+
     def free(self, hold: Hold) -> None:
         """Give back the places that a live hold's row claims."""
         for line in hold.lines:
@@ -105,20 +150,36 @@ class Inventory:
         """End a live hold and free its places."""
         self.free(hold)
         self.live_holds -= 1
+        self.journal_bytes += journal_bytes(hold)
         ended = hold.ended(state, at, cause=None if void is None else void.cause)
         self.changed_holds[hold.hold_id] = ended
         return ended
 
     def reclaim(self, section_id: str, quantity: int) -> None:
-        """Expire holds of a section whose time is over, oldest first, until so many places are free or none is left."""
+        """Expire holds of a section whose time is over, oldest first, until so many places are free.
+
+        Stops before that when none is left, or when the commit is full.
+        """
         kept: list[Hold] = []
         for hold in self.expired:
             enough = self.sections[section_id].counters.available >= quantity
-            if enough or all(line.section_id != section_id for line in hold.lines):
+            if enough or self.full or all(line.section_id != section_id for line in hold.lines):
                 kept.append(hold)
             else:
                 self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
         self.expired = kept
+
+    def close(self, section: Section) -> None:
+        """Close a section: no holds from now on."""
+        self.journal_bytes += _LINE_BYTES
+        self.put_section(replace(section, active=False, revision=section.revision + 1, update_time=self.at))
+
+    def cancel(self, sale: Sale, schedule_id: str | None) -> None:
+        """Mark the lines of a date, or all lines, of a sale as cancelled. What is sold stays counted as sold."""
+        known = self.changed_sales.get(sale.sale_id)
+        if known is None:
+            self.journal_bytes += journal_bytes(sale)
+        self.changed_sales[sale.sale_id] = (known or sale).cancelled(schedule_id)
 
     def add_hold(self, hold: Hold) -> None:
         """Claim a new hold's places."""
@@ -169,12 +230,3 @@ class Inventory:
         """Give every section that the commit makes or changes, as it will be."""
         identifiers = {*self.changed_sections, *(section.section_id for section in self.new_sections)}
         return [self.sections[section_id] for section_id in sorted(identifiers)]
-
-
-def quantities(lines: Iterable[Line]) -> dict[str, int]:
-    """Add up the places of lines by price tier."""
-    sums: dict[str, int] = {}
-    for line in lines:
-        if line.price is not None:
-            sums[line.price.price_tier_id] = sums.get(line.price.price_tier_id, 0) + line.quantity
-    return sums

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from holdfast.capacity.domain.controls import UPCOMING, EventState, ScheduleControls
+from holdfast.capacity.domain.controls import UPCOMING, EventState, ScheduleState
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
+from holdfast.capacity.domain.inventory import TidyFirst
+from holdfast.capacity.domain.times import instant
 from holdfast.common.errors import DomainError, Reason, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from holdfast.capacity.domain.controls import EventControls, ScheduleControls
     from holdfast.capacity.domain.inventory import Inventory
 
 
@@ -35,6 +38,11 @@ class PriceLock:
     sales_end_time: datetime | None = None
     max_per_order: int = 0
     max_per_customer: int = 0
+
+    @property
+    def limited(self) -> bool:
+        """Whether it counts what the customer has already."""
+        return self.max_per_customer > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +77,10 @@ class PlaceRequest:
 
 
 def place(inventory: Inventory, request: PlaceRequest, *, claimed: Mapping[str, int]) -> Hold:
-    """Place a hold or raise the DomainError that says why not; then nothing has changed but expired holds.
+    """Place a hold, or raise the DomainError that says why not; the inventory is then of no use any more.
 
-    `claimed` is how many tickets of a price tier the customer has in live holds and sales.
+    `claimed` is how many tickets of a price tier the customer has in live holds and sales. Raises TidyFirst when
+    places may be free that one commit cannot free.
     """
     if request.event_id and request.event_id != inventory.event_id:
         raise DomainError(
@@ -131,11 +140,11 @@ def check_window(at: datetime, start: datetime | None, end: datetime | None) -> 
         return
     metadata = {}
     if start is not None:
-        metadata["sales_start_time"] = start.isoformat()
+        metadata["sales_start_time"] = instant(start)
         if at < start:
-            metadata["next_change_time"] = start.isoformat()
+            metadata["next_change_time"] = instant(start)
     if end is not None:
-        metadata["sales_end_time"] = end.isoformat()
+        metadata["sales_end_time"] = instant(end)
     raise DomainError(Reason.SALES_WINDOW_CLOSED, "outside the sales window", metadata=metadata)
 
 
@@ -168,27 +177,39 @@ def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
 def _schedule(inventory: Inventory, wanted: LineRequest, of_section: str | None) -> ScheduleControls | None:
     """Find the date of a line: the section's own, the one asked for, or the only one there is."""
     controls = inventory.controls
-    schedule_id = wanted.schedule_id or of_section
-    if of_section is not None and schedule_id != of_section:
+    if of_section is not None and wanted.schedule_id not in (None, of_section):
         raise invalid(wanted.path("schedule_id"), "the section is of another date")
-    if schedule_id is not None:
-        schedule = controls.schedule(schedule_id)
-        if schedule is None:
-            raise DomainError(
-                Reason.SCHEDULE_NOT_FOUND, "the event has no such date", metadata={"schedule_id": schedule_id}
-            )
-        return schedule
-    candidates = controls.open_schedules(inventory.at)
+    schedule_id = wanted.schedule_id or of_section
+    if schedule_id is None:
+        return default_schedule(controls, inventory.at, field=wanted.path("schedule_id"))
+    schedule = controls.schedule(schedule_id)
+    if schedule is None:
+        raise DomainError(
+            Reason.SCHEDULE_NOT_FOUND, "the event has no such date", metadata={"schedule_id": schedule_id}
+        )
+    return schedule
+
+
+def default_schedule(controls: EventControls, at: datetime, *, field: str) -> ScheduleControls | None:
+    """Find the date that an event-wide section is for when none is named; None for an event without dates.
+
+    That is the only one that may still take place, or when none may, the last, which then says why not. Raises
+    VALIDATION_FAILED on `field` when there are several.
+    """
+    candidates = controls.open_schedules(at)
     if len(candidates) > 1:
-        raise invalid(wanted.path("schedule_id"), "the event has several dates; say which")
-    return candidates[0] if candidates else (controls.schedules[-1] if controls.schedules else None)
+        raise invalid(field, "the event has several dates; say which")
+    if candidates:
+        return candidates[0]
+    return max(controls.schedules, key=lambda each: each.start_time, default=None)
 
 
 def _check_schedule(inventory: Inventory, schedule: ScheduleControls) -> None:
-    door = inventory.controls.sells_at_the_door
-    if schedule.state in UPCOMING and (door or inventory.at < schedule.start_time):
+    at = inventory.at
+    door = inventory.controls.sells_at_the_door and not schedule.ended(at)
+    if schedule.state in UPCOMING and (door or at < schedule.start_time):
         return
-    if door and schedule.live and not schedule.ended(inventory.at) and schedule.state.value == "IN_PROGRESS":
+    if schedule.state is ScheduleState.IN_PROGRESS and door:
         return
     raise DomainError(
         Reason.SALES_WINDOW_CLOSED,
@@ -196,7 +217,7 @@ def _check_schedule(inventory: Inventory, schedule: ScheduleControls) -> None:
         metadata={
             "schedule_id": schedule.schedule_id,
             "state": schedule.state.value,
-            "start_time": schedule.start_time.isoformat(),
+            "start_time": instant(schedule.start_time),
         },
     )
 
@@ -211,10 +232,7 @@ def _check_distinct(request: PlaceRequest, lines: tuple[Line, ...]) -> None:
 
 
 def _check_order_size(inventory: Inventory, request: PlaceRequest) -> None:
-    sums: dict[str, int] = {}
-    for wanted in request.lines:
-        sums[wanted.section_id] = sums.get(wanted.section_id, 0) + wanted.quantity
-    for section_id, quantity in sums.items():
+    for section_id, quantity in wanted_places(request.lines).items():
         section = inventory.sections[section_id]
         if quantity < section.min_per_order:
             raise _limit("min_per_order", section.min_per_order, {"section_id": section_id})
@@ -252,22 +270,30 @@ def _check_tier_limits(request: PlaceRequest, claimed: Mapping[str, int]) -> Non
             raise _limit("max_per_customer", lock.max_per_customer, {"price_tier_id": tier, "current": str(current)})
 
 
-def _check_places(inventory: Inventory, lines: tuple[Line, ...]) -> None:
+def wanted_places(lines: Iterable[Line | LineRequest]) -> dict[str, int]:
+    """Add up the places of lines by section."""
     sums: dict[str, int] = {}
     for line in lines:
         sums[line.section_id] = sums.get(line.section_id, 0) + line.quantity
-    for section_id, quantity in sums.items():
+    return sums
+
+
+def _check_places(inventory: Inventory, lines: tuple[Line, ...]) -> None:
+    for section_id, quantity in wanted_places(lines).items():
         inventory.reclaim(section_id, quantity)
         available = inventory.sections[section_id].counters.available
         if available >= quantity:
             continue
+        if inventory.untidied(section_id):
+            raise TidyFirst(inventory.event_id)
         metadata = {
             "section_id": section_id,
             "available": str(available),
             "inventory_version": str(inventory.version),
         }
-        if inventory.next_expire_time is not None:
-            metadata["next_change_time"] = inventory.next_expire_time.isoformat()
+        next_time = inventory.next_expire_times.get(section_id)
+        if next_time is not None:
+            metadata["next_change_time"] = instant(next_time)
         raise DomainError(Reason.INSUFFICIENT_CAPACITY, "fewer places are free than asked for", metadata=metadata)
 
 

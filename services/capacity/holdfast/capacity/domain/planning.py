@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.controls import EventControls, EventState, ScheduleState
@@ -11,12 +10,12 @@ from holdfast.capacity.domain.sections import Counters, Section
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from holdfast.capacity.domain.inventory import Inventory
 
 INITIAL_SECTION_NAME: Final = "General Admission"
 INITIAL_SECTION_CODE: Final = "GA"
+EVENT_TOTAL_MAX: Final = 2**31 - 1
+"""The most places of one event: contracts and tables count in 32 bits."""
 
 
 def apply_controls(inventory: Inventory, controls: EventControls, *, section_id: str) -> bool:
@@ -34,12 +33,6 @@ def apply_controls(inventory: Inventory, controls: EventControls, *, section_id:
     for void in _voids(inventory, before, controls):
         inventory.new_voids.append(void)
         inventory.voids = (*inventory.voids, void)
-    if controls.state is EventState.CANCELLED and before.state is not EventState.CANCELLED:
-        for section in list(inventory.sections.values()):
-            if section.active:
-                inventory.put_section(
-                    replace(section, active=False, revision=section.revision + 1, update_time=inventory.at)
-                )
     if first and controls.initial_capacity > 0:
         inventory.put_section(
             Section(
@@ -54,6 +47,18 @@ def apply_controls(inventory: Inventory, controls: EventControls, *, section_id:
             ),
             new=True,
         )
+    if controls.state is EventState.CANCELLED:
+        close_sections(inventory)
+    return True
+
+
+def close_sections(inventory: Inventory) -> bool:
+    """Close the sections of an event that is cancelled, as many as a commit may; False when some are left."""
+    for section in list(inventory.sections.values()):
+        if inventory.full:
+            return False
+        if section.active:
+            inventory.close(section)
     return True
 
 
@@ -74,21 +79,26 @@ def _voids(inventory: Inventory, before: EventControls, now: EventControls) -> l
     return voids
 
 
-def check_maxima(inventory: Inventory, sections: Sequence[Section]) -> None:
-    """Raise VENUE_CAPACITY_EXCEEDED unless every date's sections and the event-wide ones stay within its maximum.
+def check_maxima(inventory: Inventory, changed: Section) -> None:
+    """Raise VENUE_CAPACITY_EXCEEDED unless the sections stay within the maxima of every date that `changed` counts on.
 
-    The event's lock is held, so that sections made at the same time cannot together exceed it.
+    On each such date its sections and the event-wide ones stay within the venue's maximum and the date's own. The
+    event's lock is held, so that sections made at the same time cannot together exceed it. Needs all sections.
     """
     controls = inventory.controls
-    wide = sum(section.counters.total for section in sections if section.schedule_id is None)
-    maximum = controls.venue_max_capacity
-    _check(wide, maximum, None)
+    totals: dict[str | None, int] = {}
+    for section in inventory.sections.values():
+        totals[section.schedule_id] = totals.get(section.schedule_id, 0) + section.counters.total
+    _check(inventory.counters.total, EVENT_TOTAL_MAX, None)
+    wide = totals.get(None, 0)
     for schedule in controls.schedules:
-        own = sum(section.counters.total for section in sections if section.schedule_id == schedule.schedule_id)
-        if not schedule.live:
-            continue
-        limit = maximum if schedule.capacity_override is None else min(maximum, schedule.capacity_override)
-        _check(wide + own, limit, schedule.schedule_id)
+        if changed.schedule_id in (None, schedule.schedule_id) and schedule.live:
+            limit = controls.venue_max_capacity
+            if schedule.capacity_override is not None:
+                limit = min(limit, schedule.capacity_override)
+            _check(wide + totals.get(schedule.schedule_id, 0), limit, schedule.schedule_id)
+    own = 0 if changed.schedule_id is None else totals[changed.schedule_id]
+    _check(wide + own, controls.venue_max_capacity, changed.schedule_id)
 
 
 def _check(total: int, maximum: int, schedule_id: str | None) -> None:

@@ -26,6 +26,7 @@ from holdfast.common import telemetry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from holdfast.capacity.domain.controls import EventControls
     from holdfast.common.database import Transaction
 
 
@@ -44,23 +45,25 @@ async def open_inventory(
     if stored is None:
         return None
     organization_id = transaction.require_organization()
-    at = await inventories.clock(transaction, at_least=stored.last_change_time)
+    voids = await inventories.open_voids(transaction, [event_id]) if stored.voided else {}
     return Inventory(
         organization_id=organization_id,
         event_id=event_id,
         version=stored.version,
-        at=at,
-        controls=(
-            convert.controls_of(event_pb2.EventControls.FromString(stored.controls))
-            if stored.controls
-            else convert.no_controls(organization_id, event_id)
-        ),
+        at=stored.at,
+        controls=(controls_of(stored.controls) if stored.controls else convert.no_controls(organization_id, event_id)),
         counters=stored.counters,
         crossed=stored.crossed,
         live_holds=stored.live_holds,
         sections=await sections.of_event(transaction, event_id, only=only),
-        voids=await inventories.open_voids(transaction, event_id),
+        voids=voids.get(event_id, ()),
+        due_time=stored.due_time,
     )
+
+
+def controls_of(stored: bytes) -> EventControls:
+    """Read controls as they are stored."""
+    return convert.controls_of(event_pb2.EventControls.FromString(stored))
 
 
 async def close_inventory(
@@ -80,7 +83,8 @@ async def close_inventory(
     if inventory.new_holds:
         await holds.add(transaction, inventory.new_holds)
         first = min(hold.expire_time for hold in inventory.new_holds)
-        await due.note(transaction, inventory.event_id, first)
+        if inventory.due_time is None or first < inventory.due_time:
+            await due.note(transaction, inventory.event_id, first)
     if inventory.changed_holds:
         await holds.change(transaction, list(inventory.changed_holds.values()))
     if inventory.new_sales:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.capacity.domain.ending import Confirmation, check_etag, confirm, release
+from holdfast.capacity.domain.ending import Confirmation, check_etag, check_total, confirm, release
 from holdfast.capacity.domain.holds import HoldState
-from holdfast.capacity.domain.placing import place
-from holdfast.capacity.engine.unit import close_inventory, open_inventory
+from holdfast.capacity.domain.placing import default_schedule, place, wanted_places
+from holdfast.capacity.engine.unit import close_inventory, controls_of, open_inventory
 from holdfast.capacity.operations.access import event_not_found, hold_not_found
-from holdfast.capacity.store import holds, inventories, sales, sections
+from holdfast.capacity.operations.reclaiming import load_expired
+from holdfast.capacity.store import holds, inventories, sales
 from holdfast.common import idempotency
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from holdfast.capacity.domain.holds import Hold, Sale
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from holdfast.capacity.operations.access import Viewer
     from holdfast.common.database import Transaction
     from holdfast.common.idempotency import RequestKey
-
-RECLAIM_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +36,6 @@ class Outcome:
     sale: Sale | None = None
     replayed: bool = False
     expired: int = 0
-
-
-def _as_it_stands(inventory: Inventory, hold: Hold) -> Hold:
-    return hold.seen(inventory.at, inventory.voids)
 
 
 async def find_replay(transaction: Transaction, request: PlaceRequest) -> Outcome | None:
@@ -57,28 +51,32 @@ async def find_replay(transaction: Transaction, request: PlaceRequest) -> Outcom
             "this request_id was used with other content",
             metadata={"request_id": request.request_id},
         )
+    return await _as_it_stands(transaction, hold, replayed=True)
+
+
+async def _as_it_stands(transaction: Transaction, hold: Hold, *, replayed: bool = False) -> Outcome:
     stored = await inventories.read(transaction, hold.event_id)
-    at = await inventories.clock(transaction, at_least=None if stored is None else stored.last_change_time)
-    voids = await inventories.open_voids(transaction, hold.event_id)
-    return Outcome(hold=hold.seen(at, voids), version=0 if stored is None else stored.version, at=at, replayed=True)
+    if stored is None:
+        raise RuntimeError("a hold has an event")
+    voids = await inventories.open_voids(transaction, [hold.event_id]) if stored.voided else {}
+    seen = hold.seen(stored.at, voids.get(hold.event_id, ()))
+    return Outcome(hold=seen, version=stored.version, at=stored.at, replayed=replayed)
 
 
 async def place_hold(transaction: Transaction, event_id: str, request: PlaceRequest) -> Outcome:
-    """Place a hold. The event's lock makes concurrent duplicates of a request wait and find the first one's hold."""
-    inventory = await open_inventory(transaction, event_id, only=[line.section_id for line in request.lines])
+    """Place a hold. The event's lock makes concurrent duplicates of a request wait and find the first one's hold.
+
+    Raises TidyFirst when commits of their own must free places before.
+    """
+    wanted = wanted_places(request.lines)
+    inventory = await open_inventory(transaction, event_id, only=sorted(wanted))
     if inventory is None:
         raise event_not_found(event_id)
     replay = await find_replay(transaction, request)
     if replay is not None:
         return replay
-    section_ids = list(inventory.sections)
-    inventory.expired = await _with_their_sections(
-        transaction,
-        inventory,
-        await holds.expired(transaction, event_id, inventory.at, section_ids=section_ids, limit=RECLAIM_MAX),
-    )
-    inventory.next_expire_time = await holds.next_expire_time(transaction, event_id)
-    tiers = {line.lock.price.price_tier_id for line in request.lines if line.lock is not None}
+    await load_expired(transaction, inventory, wanted)
+    tiers = {line.lock.price.price_tier_id for line in request.lines if line.lock is not None and line.lock.limited}
     claimed = await holds.claimed(
         transaction,
         event_id=event_id,
@@ -92,12 +90,13 @@ async def place_hold(transaction: Transaction, event_id: str, request: PlaceRequ
     return Outcome(hold=hold, version=version, at=inventory.at, expired=expired)
 
 
-async def _with_their_sections(transaction: Transaction, inventory: Inventory, expired: Sequence[Hold]) -> list[Hold]:
-    """Read the other sections of expired holds, too: ending a hold frees all of its places."""
-    missing = {line.section_id for hold in expired for line in hold.lines} - inventory.sections.keys()
-    if missing:
-        inventory.sections |= await sections.of_event(transaction, inventory.event_id, only=sorted(missing))
-    return list(expired)
+async def default_schedule_id(transaction: Transaction, event_id: str, *, field: str) -> str | None:
+    """Find the date that an event-wide section is for when none is named; VALIDATION_FAILED on `field` if several."""
+    stored = await inventories.read(transaction, event_id)
+    if stored is None:
+        raise event_not_found(event_id)
+    schedule = default_schedule(controls_of(stored.controls), stored.at, field=field)
+    return None if schedule is None else schedule.schedule_id
 
 
 async def confirm_hold(
@@ -109,6 +108,7 @@ async def confirm_hold(
     if hold.state is HoldState.CONFIRMED:
         if replayed is None:
             check_etag(hold, request.etag)
+            check_total(hold, request.expected_total)
         sale = await sales.of_hold(transaction, hold_id)
         return Outcome(hold=hold, version=inventory.version, at=inventory.at, sale=sale, replayed=replayed is not None)
     confirmed, sale = confirm(inventory, hold, request)
@@ -124,7 +124,7 @@ async def release_hold(
     inventory, hold = await _open(transaction, hold_id, viewer)
     replayed = await idempotency.replayed(transaction, key)
     if replayed is not None:
-        seen = _as_it_stands(inventory, hold)
+        seen = hold.seen(inventory.at, inventory.voids)
         return Outcome(hold=seen, version=inventory.version, at=inventory.at, replayed=True)
     released = release(inventory, hold, etag=etag, manages=viewer.manages)
     if inventory.dirty:
@@ -135,9 +135,12 @@ async def release_hold(
 
 async def _open(transaction: Transaction, hold_id: str, viewer: Viewer) -> tuple[Inventory, Hold]:
     """Lock the event of a hold and read both; HOLD_NOT_FOUND also when it is not the caller's."""
-    event_id = await holds.find_event(transaction, hold_id)
-    inventory = None if event_id is None else await open_inventory(transaction, event_id)
-    hold = None if inventory is None else await holds.get(transaction, hold_id)
+    place_of = await holds.place_of(transaction, hold_id)
+    if place_of is None:
+        raise hold_not_found(hold_id)
+    event_id, section_ids = place_of
+    inventory = await open_inventory(transaction, event_id, only=section_ids)
+    hold = await holds.get(transaction, hold_id)
     if inventory is None or hold is None or not viewer.acts(hold):
         raise hold_not_found(hold_id)
     return inventory, hold
@@ -148,7 +151,4 @@ async def get_hold(transaction: Transaction, hold_id: str, *, viewer: Viewer) ->
     hold = await holds.get(transaction, hold_id)
     if hold is None or not viewer.sees(hold):
         raise hold_not_found(hold_id)
-    stored = await inventories.read(transaction, hold.event_id)
-    at = await inventories.clock(transaction, at_least=None if stored is None else stored.last_change_time)
-    voids = await inventories.open_voids(transaction, hold.event_id)
-    return Outcome(hold=hold.seen(at, voids), version=0 if stored is None else stored.version, at=at)
+    return await _as_it_stands(transaction, hold)

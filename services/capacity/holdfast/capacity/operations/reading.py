@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from holdfast.capacity.domain.holds import Hold, HoldState, Void
+    from holdfast.capacity.domain.holds import Hold, HoldState
     from holdfast.capacity.store.holds import Cursor
     from holdfast.common.database import Transaction
 
@@ -47,6 +47,7 @@ async def list_holds(
     """Read a page of holds, newest first, each as it stands now."""
     at = await inventories.clock(transaction)
     filters = holds.filters(
+        transaction,
         at,
         event_id=wanted.event_id,
         customer_id=wanted.customer_id,
@@ -55,11 +56,9 @@ async def list_holds(
         belonging_to=wanted.belonging_to,
     )
     found = await holds.page(transaction, filters=filters, limit=limit, after=after)
-    voids: dict[str, tuple[Void, ...]] = {}
-    for event_id in {hold.event_id for hold in found}:
-        voids[event_id] = await inventories.open_voids(transaction, event_id)
+    voids = await inventories.open_voids(transaction, sorted({hold.event_id for hold in found}))
     return HoldPage(
-        holds=tuple(hold.seen(at, voids[hold.event_id]) for hold in found),
+        holds=tuple(hold.seen(at, voids.get(hold.event_id, ())) for hold in found),
         at=at,
         total=await holds.count(transaction, filters) if with_total else None,
     )

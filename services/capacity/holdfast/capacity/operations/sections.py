@@ -6,43 +6,41 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from holdfast.capacity.domain.controls import EventState
+from holdfast.capacity.domain.inventory import TidyFirst
 from holdfast.capacity.domain.planning import check_maxima
 from holdfast.capacity.domain.sections import Counters, Section
 from holdfast.capacity.engine.unit import close_inventory, open_inventory
 from holdfast.capacity.operations.access import event_not_found, section_not_found
-from holdfast.capacity.store import inventories
+from holdfast.capacity.operations.reclaiming import load_expired
 from holdfast.capacity.store import sections as store
+from holdfast.capacity.store import snapshots
 from holdfast.common import idempotency
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
-    from holdfast.capacity.store.sections import Cursor
+    from holdfast.capacity.store.snapshots import Cursor, Snapshot
     from holdfast.common.database import Transaction
     from holdfast.common.idempotency import RequestKey
 
 
 @dataclass(frozen=True, slots=True)
-class SectionView:
-    """A section, and the places of holds in it whose time is over: (held, pending)."""
+class SectionsRead:
+    """Sections as they stood at a version. `total` counts the whole list, if asked for."""
 
-    section: Section
-    untidied: tuple[int, int]
+    snapshot: Snapshot
+    total: int | None = None
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class SectionsRead:
-    """Sections with the version and time at which their counters were true."""
+class Totals:
+    """Sums over an event's sections."""
 
-    views: tuple[SectionView, ...]
-    version: int
-    at: datetime
-    total: int | None = None
-    counters: Counters | None = None
-    active: int = 0
-    replayed: bool = False
+    snapshot: Snapshot
+    counters: Counters
+    active: int
 
 
 async def create_section(  # noqa: PLR0913 (an operation's parts)
@@ -79,10 +77,10 @@ async def create_section(  # noqa: PLR0913 (an operation's parts)
     ).checked()
     _check_name(inventory.sections, section)
     inventory.put_section(section, new=True)
-    check_maxima(inventory, list(inventory.sections.values()))
+    check_maxima(inventory, section)
     await idempotency.record(transaction, key, section_id)
-    version = await close_inventory(transaction, inventory)
-    return SectionsRead(views=(SectionView(section, (0, 0)),), version=version, at=inventory.at)
+    await close_inventory(transaction, inventory)
+    return await get_section(transaction, section_id, hidden=True)
 
 
 async def update_section(  # noqa: PLR0913 (an operation's parts)
@@ -94,7 +92,7 @@ async def update_section(  # noqa: PLR0913 (an operation's parts)
     etag: str,
     key: RequestKey | None,
 ) -> SectionsRead:
-    """Change a section's settings or total under the event's lock."""
+    """Change a section's settings or total under the event's lock. Raises TidyFirst."""
     event_id = await store.find_event(transaction, section_id)
     inventory = None if event_id is None else await open_inventory(transaction, event_id)
     if inventory is None:
@@ -107,14 +105,19 @@ async def update_section(  # noqa: PLR0913 (an operation's parts)
             Reason.ETAG_MISMATCH, "the section changed since it was read", metadata={"etag": section.etag}
         )
     counters = section.counters if total is None else replace(section.counters, total=total)
-    changed = replace(
-        section, counters=counters, revision=section.revision + 1, update_time=inventory.at, **settings
-    ).checked()
+    changed = replace(section, counters=counters, revision=section.revision + 1, update_time=inventory.at, **settings)
     _check_name(inventory.sections, changed)
     inventory.put_section(changed)
+    if counters.available < 0:
+        # Places of holds whose time is over are not committed, whether or not they were tidied up.
+        await load_expired(transaction, inventory, {section_id: 0})
+        inventory.reclaim(section_id, 0)
+        if inventory.sections[section_id].counters.available < 0 and inventory.untidied(section_id):
+            raise TidyFirst(inventory.event_id)
+    inventory.sections[section_id].checked()
     if counters.total > section.counters.total:
         # A venue that became smaller binds what grows, not what is there.
-        check_maxima(inventory, list(inventory.sections.values()))
+        check_maxima(inventory, changed)
     await idempotency.record(transaction, key, section_id)
     await close_inventory(transaction, inventory)
     return await get_section(transaction, section_id, hidden=True)
@@ -140,56 +143,30 @@ async def get_section(
     transaction: Transaction, section_id: str, *, hidden: bool, replayed: bool = False
 ) -> SectionsRead:
     """Read a section; one that is not visible only if `hidden` ones may be seen."""
-    event_id = await store.find_event(transaction, section_id)
-    stored = None if event_id is None else await inventories.read(transaction, event_id)
-    if event_id is None or stored is None:
+    snapshot = await snapshots.of_section(transaction, section_id)
+    if snapshot is None or not (hidden or snapshot.views[0].section.visible):
         raise section_not_found(section_id)
-    at = await inventories.clock(transaction, at_least=stored.last_change_time)
-    found = await store.of_event(transaction, event_id, only=[section_id])
-    section = found.get(section_id)
-    if section is None or not (section.visible or hidden):
-        raise section_not_found(section_id)
-    untidied = await store.untidied(transaction, [section_id], at)
-    view = SectionView(section, untidied.get(section_id, (0, 0)))
-    return SectionsRead(views=(view,), version=stored.version, at=at, replayed=replayed)
+    return SectionsRead(snapshot, replayed=replayed)
 
 
 async def list_sections(  # noqa: PLR0913 (an operation's parts)
     transaction: Transaction, event_id: str, *, limit: int, after: Cursor | None, hidden: bool, with_total: bool
 ) -> SectionsRead:
     """Read a page of an event's sections."""
-    stored = await inventories.read(transaction, event_id)
-    if stored is None or stored.controls_version == 0:
+    snapshot = await snapshots.page(transaction, event_id, limit=limit, after=after, hidden=hidden)
+    if snapshot is None:
         raise event_not_found(event_id)
-    at = await inventories.clock(transaction, at_least=stored.last_change_time)
-    found = await store.page(transaction, event_id, limit=limit, after=after, hidden=hidden)
-    untidied = await store.untidied(transaction, [section.section_id for section in found], at)
-    return SectionsRead(
-        views=tuple(SectionView(section, untidied.get(section.section_id, (0, 0))) for section in found),
-        version=stored.version,
-        at=at,
-        total=await store.count(transaction, event_id, hidden=hidden) if with_total else None,
-    )
+    total = await store.count(transaction, event_id, hidden=hidden) if with_total else None
+    return SectionsRead(snapshot, total=total)
 
 
-async def get_totals(transaction: Transaction, event_id: str) -> SectionsRead:
+async def get_totals(transaction: Transaction, event_id: str) -> Totals:
     """Add up an event's sections."""
-    stored = await inventories.read(transaction, event_id)
-    if stored is None:
+    snapshot = await snapshots.of_event(transaction, event_id)
+    if snapshot is None:
         raise event_not_found(event_id)
-    at = await inventories.clock(transaction, at_least=stored.last_change_time)
-    found = await store.of_event(transaction, event_id)
-    untidied = await store.untidied(transaction, list(found), at)
     counters = Counters()
-    for section in found.values():
-        held, pending = untidied.get(section.section_id, (0, 0))
-        counters = counters.plus(
-            replace(section.counters, held=section.counters.held - held, pending=section.counters.pending - pending)
-        )
-    return SectionsRead(
-        views=tuple(SectionView(section, untidied.get(section.section_id, (0, 0))) for section in found.values()),
-        version=stored.version,
-        at=at,
-        counters=counters,
-        active=sum(section.active for section in found.values()),
-    )
+    for view in snapshot.views:
+        (held, pending), known = view.untidied, view.section.counters
+        counters = counters.plus(replace(known, held=known.held - held, pending=known.pending - pending))
+    return Totals(snapshot, counters, active=sum(view.section.active for view in snapshot.views))

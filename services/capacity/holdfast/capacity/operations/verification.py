@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from holdfast.api.capacity.v1 import messages_pb2
 from holdfast.capacity.operations.access import event_not_found
-from holdfast.capacity.store import inventories, journal, lines, sections
+from holdfast.capacity.store import journal, lines
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.common.database import Transaction
 
-COUNTERS = ("held", "pending", "sold")
+COUNTERS = ("total", "held", "pending", "sold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +39,29 @@ class Verification:
 
 
 async def verify(transaction: Transaction, event_id: str) -> Verification:
-    """Compare. The event's row is locked for share, so that no commit of the event comes between the reads."""
-    if not await inventories.hold_still(transaction, event_id):
+    """Compare. Rows, holds and sales are read in one statement, then the journal up to that version, which stays.
+
+    Nothing is locked: selling goes on meanwhile. Differences of the event's own sums have no section.
+    """
+    claims = await lines.claims(transaction, event_id)
+    if claims is None:
         raise event_not_found(event_id)
-    stored = await inventories.read(transaction, event_id)
-    if stored is None:
-        raise event_not_found(event_id)
-    at = await inventories.clock(transaction, at_least=stored.last_change_time)
-    found = await sections.of_event(transaction, event_id)
-    from_lines = await lines.claimed_of_event(transaction, event_id)
     from_journal: dict[str, dict[str, int]] = defaultdict(dict)
     changes = 0
-    async for body in journal.all_through(transaction, event_id, stored.version):
+    async for body in journal.all_through(transaction, event_id, claims.version):
         changes += 1
-        for section in messages_pb2.InventoryChanged.FromString(body).sections:
-            from_journal[section.section_id] = {name: getattr(section, name) for name in ("total", *COUNTERS)}
+        change = messages_pb2.InventoryChanged.FromString(body)
+        for told in change.sections:
+            from_journal[told.section_id] = {name: getattr(told, name) for name in COUNTERS}
+        from_journal[""] = {name: getattr(change.totals, name) for name in COUNTERS}
     differences = []
-    for section_id, section in sorted(found.items()):
-        for name in ("total", *COUNTERS):
-            counted = getattr(section.counters, name)
-            by_lines = counted if name == "total" else from_lines.get(section_id, {}).get(name, 0)
+    for section_id, stored in sorted(claims.stored.items()):
+        for name in COUNTERS:
+            counted = stored[name]
+            by_lines = claims.from_lines[section_id][name]
             by_journal = from_journal.get(section_id, {}).get(name, 0)
             if not counted == by_lines == by_journal:
                 differences.append(Difference(section_id, name, counted, by_lines, by_journal))
-    if changes != stored.version:
-        differences.append(Difference("", "version", stored.version, stored.version, changes))
-    return Verification(version=stored.version, at=at, differences=tuple(differences))
+    if changes != claims.version:
+        differences.append(Difference("", "version", claims.version, claims.version, changes))
+    return Verification(version=claims.version, at=claims.at, differences=tuple(differences))

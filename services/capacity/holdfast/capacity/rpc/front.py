@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from holdfast.capacity.domain.inventory import TidyFirst
 from holdfast.capacity.operations import controls
 from holdfast.capacity.operations.access import Viewer
 from holdfast.common import ids
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from holdfast.common.rpc_call import Call
 
 T = TypeVar("T")
+
+TIDY_MAX: Final = 200
+"""Commits that tidy for one request: a request for 50,000 places may have to wait for 50,000 expired holds."""
 
 
 class Front:
@@ -47,6 +51,26 @@ class Front:
                 raise
         await self.learn(call, event_id)
         return await self.run(call, operation)
+
+    async def run_tidying(self, call: Call, operation: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run an operation; when it asks for that, bring rows of its event up to date in commits of their own first."""
+        for _ in range(TIDY_MAX):
+            try:
+                return await self.run(call, operation)
+            except TidyFirst as first:
+                event_id = first.event_id
+            await self.tidy(call, event_id)
+        raise DomainError(
+            Reason.OVERLOADED,
+            "too many holds of the event end at once",
+            metadata={"queue": "tidying"},
+            retry_after_seconds=1.0,
+        )
+
+    async def tidy(self, call: Call, event_id: str) -> None:
+        """Bring rows of an event up to date, as many as one commit may."""
+        _, expired = await self.run(call, lambda transaction: controls.tidy(transaction, event_id))
+        self.metrics.holds_expired_total.inc(expired)
 
     async def learn(self, call: Call, event_id: str) -> None:
         """Take over an event's controls from events; EVENT_NOT_FOUND when there is no such event."""

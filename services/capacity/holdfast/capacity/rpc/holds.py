@@ -30,19 +30,22 @@ if TYPE_CHECKING:
 
 SECTIONS_CACHED_MAX: Final = 100_000
 
+Place = tuple[str, str | None]
+"""The event of a section, and its date if it is for one only."""
+
 
 class SectionEvents:
     """Which event a section is of. It never changes, so what is known stays true; bounded, oldest out first."""
 
     def __init__(self, limit: int = SECTIONS_CACHED_MAX) -> None:
         self._limit = limit
-        self._known: OrderedDict[tuple[str, str], tuple[str, str | None]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Place] = OrderedDict()
 
-    def get(self, organization_id: str, section_id: str) -> tuple[str, str | None] | None:
+    def get(self, organization_id: str, section_id: str) -> Place | None:
         """Give the event, and the date, of a section; None if it is not known here."""
         return self._known.get((organization_id, section_id))
 
-    def put(self, organization_id: str, section_id: str, place: tuple[str, str | None]) -> None:
+    def put(self, organization_id: str, section_id: str, place: Place) -> None:
         """Take over what was read."""
         self._known[organization_id, section_id] = place
         if len(self._known) > self._limit:
@@ -61,14 +64,12 @@ class HoldServicer:
         wanted = self._request(request, call)
         places = await self._places(call, wanted)
         event_id = _one_event(wanted, places)
-        wanted, replay = await self._with_prices(call, event_id, wanted, places)
-        if replay is None:
-            priced = wanted
-            outcome = await self._front.run_knowing(
-                call, event_id, lambda transaction: operations.place_hold(transaction, event_id, priced)
+        outcome = await self._with_prices(call, event_id, wanted, places)
+        if isinstance(outcome, PlaceRequest):
+            priced = outcome
+            outcome = await self._front.run_tidying(
+                call, lambda transaction: operations.place_hold(transaction, event_id, priced)
             )
-        else:
-            outcome = replay
         self._front.replayed(call, request, replayed=outcome.replayed)
         if not outcome.replayed:
             self._front.metrics.holds_placed_total.inc()
@@ -117,7 +118,7 @@ class HoldServicer:
             request_hash=fingerprint(request),
         )
 
-    async def _places(self, call: Call, wanted: PlaceRequest) -> list[tuple[str, str | None]]:
+    async def _places(self, call: Call, wanted: PlaceRequest) -> list[Place]:
         """Find the event and date of each line's section, from memory or in one read."""
         organization_id = call.organization_id
         unknown = [
@@ -127,9 +128,9 @@ class HoldServicer:
             found = await self._front.run(
                 call, lambda transaction: reading.places_of_sections(transaction, sorted(set(unknown)))
             )
-            for section_id, place in found.items():
-                self._events.put(organization_id, section_id, place)
-        places = []
+            for section_id, known in found.items():
+                self._events.put(organization_id, section_id, known)
+        places: list[Place] = []
         for line in wanted.lines:
             place = self._events.get(organization_id, line.section_id)
             if place is None:
@@ -140,37 +141,52 @@ class HoldServicer:
         return places
 
     async def _with_prices(
-        self, call: Call, event_id: str, wanted: PlaceRequest, places: Sequence[tuple[str, str | None]]
-    ) -> tuple[PlaceRequest, Outcome | None]:
+        self, call: Call, event_id: str, wanted: PlaceRequest, places: Sequence[Place]
+    ) -> PlaceRequest | Outcome:
         """Lock the prices of the lines that have a tier, before the transaction.
 
         If that fails, the request may still be the repetition of one that succeeded: its key is looked up first.
         """
-        priced = [index for index, line in enumerate(wanted.lines) if line.tier_id is not None]
-        if not priced:
-            return wanted, None
-        asked = [
-            quote_service_pb2.LockPriceLine(
-                price_tier_id=wanted.lines[index].tier_id,
-                organization_id=call.organization_id,
-                event_id=event_id,
-                section_id=wanted.lines[index].section_id,
-                schedule_id=wanted.lines[index].schedule_id or places[index][1] or "",
-                quantity=wanted.lines[index].quantity,
-            )
-            for index in priced
-        ]
+        if all(line.tier_id is None for line in wanted.lines):
+            return wanted
         try:
-            locks = await self._front.outside.lock_prices(call.organization_id, asked)
+            return await self._lock(call, event_id, wanted, places)
         except DomainError:
+            if not wanted.request_id:
+                raise
             replay = await self._front.run(call, lambda transaction: operations.find_replay(transaction, wanted))
             if replay is None:
                 raise
-            return wanted, replay
+            return replay
+
+    async def _lock(self, call: Call, event_id: str, wanted: PlaceRequest, places: Sequence[Place]) -> PlaceRequest:
+        """Ask pricing, for the dates that the hold will be for: a tier may be for one date only."""
         lines = list(wanted.lines)
-        for index, lock in zip(priced, locks, strict=True):
-            lines[index] = replace(lines[index], lock=lock)
-        return replace(wanted, lines=tuple(lines)), None
+        for index, (line, (_, schedule_id)) in enumerate(zip(wanted.lines, places, strict=True)):
+            if line.tier_id is not None and line.schedule_id is None:
+                dated = schedule_id or await self._default_schedule(call, event_id, field=line.path("schedule_id"))
+                lines[index] = replace(line, schedule_id=dated)
+        priced = [(index, line) for index, line in enumerate(lines) if line.tier_id is not None]
+        asked = [
+            quote_service_pb2.LockPriceLine(
+                price_tier_id=line.tier_id or "",
+                organization_id=call.organization_id,
+                event_id=event_id,
+                section_id=line.section_id,
+                schedule_id=line.schedule_id or "",
+                quantity=line.quantity,
+            )
+            for _, line in priced
+        ]
+        locks = await self._front.outside.lock_prices(call.organization_id, asked)
+        for (index, line), lock in zip(priced, locks, strict=True):
+            lines[index] = replace(line, lock=lock)
+        return replace(wanted, lines=tuple(lines))
+
+    async def _default_schedule(self, call: Call, event_id: str, *, field: str) -> str | None:
+        return await self._front.run(
+            call, lambda transaction: operations.default_schedule_id(transaction, event_id, field=field)
+        )
 
     async def get_hold(self, request: pb.GetHoldRequest, call: Call) -> pb.GetHoldResponse:
         """Read a hold."""
@@ -261,7 +277,7 @@ def _tiers(request: pb.PlaceHoldRequest) -> list[str]:
     return [line.price_tier_id for line in request.lines] or [request.price_tier_id]
 
 
-def _one_event(wanted: PlaceRequest, places: Sequence[tuple[str, str | None]]) -> str:
+def _one_event(wanted: PlaceRequest, places: Sequence[Place]) -> str:
     events = sorted({event_id for event_id, _ in places} | ({wanted.event_id} if wanted.event_id else set()))
     if len(events) > 1:
         raise DomainError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import inventory_service_pb2 as pb
@@ -10,6 +11,7 @@ from holdfast.capacity.operations import controls, verification
 from holdfast.capacity.operations.access import event_not_found
 from holdfast.capacity.store import inventories, journal
 from holdfast.common import ids
+from holdfast.common.errors import DomainError
 from holdfast.common.pagination import page_size
 from holdfast.common.protobuf import to_timestamp
 
@@ -41,8 +43,9 @@ class InventoryServicer:
             call, lambda transaction: controls.take_over(transaction, request.controls, section_id=section_id)
         )
         if applied.unfinished:
-            # Small numbers of ended holds are brought up to date before anybody looks; the rest follows in chunks.
-            await self._front.run(call, lambda transaction: controls.tidy(transaction, request.controls.event_id))
+            # Everybody sees already what it ended; the rows follow, a first chunk now, which may fail, the rest later.
+            with contextlib.suppress(DomainError):
+                await self._front.tidy(call, request.controls.event_id)
             self._wake()
         return pb.ApplyEventControlsResponse(
             inventory_version=applied.version, controls_version=applied.controls_version

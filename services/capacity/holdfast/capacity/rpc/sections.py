@@ -85,7 +85,9 @@ class SectionServicer:
             lambda transaction: operations.get_section(transaction, request.section_id, hidden=_hidden(call)),
         )
         return pb.GetSectionResponse(
-            section=_first(read, call), inventory_version=read.version, server_time=to_timestamp(read.at)
+            section=_first(read, call),
+            inventory_version=read.snapshot.version,
+            server_time=to_timestamp(read.snapshot.at),
         )
 
     async def list_sections(self, request: pb.ListSectionsRequest, call: Call) -> pb.ListSectionsResponse:
@@ -106,7 +108,8 @@ class SectionServicer:
                 with_total=request.with_total,
             ),
         )
-        page, more = read.views[:size], len(read.views) > size
+        snapshot = read.snapshot
+        page, more = snapshot.views[:size], len(snapshot.views) > size
         token = ""
         if more:
             last = page[-1].section
@@ -116,8 +119,8 @@ class SectionServicer:
                 convert.section_message(view.section, call.organization_id, untidied=view.untidied) for view in page
             ],
             pagination=pagination_pb2.Pagination(next_page_token=token, total=read.total),
-            inventory_version=read.version,
-            server_time=to_timestamp(read.at),
+            inventory_version=snapshot.version,
+            server_time=to_timestamp(snapshot.at),
         )
 
     async def update_section(self, request: pb.UpdateSectionRequest, call: Call) -> pb.UpdateSectionResponse:
@@ -125,7 +128,7 @@ class SectionServicer:
         fields = updated_fields(request.section, request.update_mask, resource_name="section")
         settings = settings_of(request.section, fields)
         key = self._front.key(call, request, "UpdateSection")
-        read = await self._front.run(
+        read = await self._front.run_tidying(
             call,
             lambda transaction: operations.update_section(
                 transaction,
@@ -145,8 +148,6 @@ class SectionServicer:
             call, request.event_id, lambda transaction: operations.get_totals(transaction, request.event_id)
         )
         counters = read.counters
-        if counters is None:
-            raise RuntimeError("totals come with their sums")
         return pb.GetTotalsResponse(
             total=counters.total,
             available=counters.available,
@@ -154,13 +155,13 @@ class SectionServicer:
             pending=counters.pending,
             sold=counters.sold,
             blocked=counters.blocked,
-            section_count=len(read.views),
+            section_count=len(read.snapshot.views),
             active_section_count=read.active,
-            inventory_version=read.version,
-            server_time=to_timestamp(read.at),
+            inventory_version=read.snapshot.version,
+            server_time=to_timestamp(read.snapshot.at),
         )
 
 
 def _first(read: SectionsRead, call: Call) -> section_pb2.Section:
-    view = read.views[0]
+    view = read.snapshot.views[0]
     return convert.section_message(view.section, call.organization_id, untidied=view.untidied)

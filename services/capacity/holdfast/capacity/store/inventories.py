@@ -1,16 +1,16 @@
-"""The row of an event's inventory: locked first by every mutation, read alone by nobody."""
+"""The row of an event's inventory, locked first by every mutation; and the voids of the event."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from holdfast.capacity.domain.holds import Void, VoidCause
 from holdfast.capacity.store.sections import counters_of, crossed_of, crossed_text
-from holdfast.capacity.store.tables import event_inventories, voids
+from holdfast.capacity.store.tables import due_work, event_inventories, voids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,16 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredInventory:
-    """The row. `controls` are the bytes of the EventControls message, empty before the first."""
+    """The row, and the moment `at` which it was read: the database's clock, never before the last change.
+
+    `controls` are the bytes of the EventControls message. `due_time` is when something is due, None = nothing;
+    `voided` whether voids are open.
+    """
 
     event_id: str
     version: int
-    last_change_time: datetime
-    controls_version: int
+    at: datetime
     controls: bytes
     counters: Counters
     crossed: frozenset[Crossing]
     live_holds: int
+    due_time: datetime | None
+    voided: bool
 
 
 async def make(transaction: Transaction, event_id: str) -> None:
@@ -75,12 +80,27 @@ async def lock(transaction: Transaction, event_id: str) -> bool:
 
 
 async def read(transaction: Transaction, event_id: str) -> StoredInventory | None:
-    """Return the row as it is now."""
+    """Return the row as it is now, with the time.
+
+    The clock is that of the statement, not now(): that is when the transaction began, before a wait for the lock.
+    """
+    mine = (
+        event_inventories.c.organization_id == transaction.organization_id,
+        event_inventories.c.event_id == event_id,
+    )
+    due = select(due_work.c.due_time).where(
+        due_work.c.organization_id == transaction.organization_id, due_work.c.event_id == event_id
+    )
+    open_voids_there_are = exists().where(
+        voids.c.organization_id == transaction.organization_id, voids.c.event_id == event_id, voids.c.done.is_(False)
+    )
     result = await transaction.execute(
-        select(event_inventories).where(
-            event_inventories.c.organization_id == transaction.organization_id,
-            event_inventories.c.event_id == event_id,
-        )
+        select(
+            event_inventories,
+            func.greatest(func.clock_timestamp(), event_inventories.c.last_change_time).label("at"),
+            due.scalar_subquery().label("due_time"),
+            open_voids_there_are.label("voided"),
+        ).where(*mine)
     )
     row = result.one_or_none()
     if row is None:
@@ -88,19 +108,20 @@ async def read(transaction: Transaction, event_id: str) -> StoredInventory | Non
     return StoredInventory(
         event_id=row.event_id,
         version=row.version,
-        last_change_time=row.last_change_time,
-        controls_version=row.controls_version,
+        at=row.at,
         controls=bytes(row.controls),
         counters=counters_of(row),
         crossed=crossed_of(row.crossed),
         live_holds=row.live_holds,
+        due_time=row.due_time,
+        voided=row.voided,
     )
 
 
-async def clock(transaction: Transaction, *, at_least: datetime | None = None) -> datetime:
-    """Return the database's clock now, never before an earlier change. Not now(): that is older than a lock wait."""
+async def clock(transaction: Transaction) -> datetime:
+    """Return the database's clock now."""
     moment: datetime = (await transaction.execute(select(func.clock_timestamp()))).scalar_one()
-    return moment if at_least is None else max(moment, at_least)
+    return moment
 
 
 async def change(  # noqa: PLR0913 (the columns of the row)
@@ -138,26 +159,29 @@ async def change(  # noqa: PLR0913 (the columns of the row)
     )
 
 
-async def open_voids(transaction: Transaction, event_id: str) -> tuple[Void, ...]:
-    """Return the voids whose holds are not all brought up to date."""
+async def open_voids(transaction: Transaction, event_ids: Sequence[str]) -> dict[str, tuple[Void, ...]]:
+    """Return the voids of events whose holds are not all brought up to date, by event, in the order of their effect."""
+    found: dict[str, tuple[Void, ...]] = {}
+    if not event_ids:
+        return found
     result = await transaction.execute(
         select(voids)
         .where(
             voids.c.organization_id == transaction.organization_id,
-            voids.c.event_id == event_id,
+            voids.c.event_id.in_(list(event_ids)),
             voids.c.done.is_(False),
         )
         .order_by(voids.c.through_version, voids.c.cause, voids.c.schedule_id)
     )
-    return tuple(
-        Void(
+    for row in result:
+        void = Void(
             cause=VoidCause(row.cause),
             through_version=row.through_version,
             at=row.effect_time,
             schedule_id=row.schedule_id or None,
         )
-        for row in result
-    )
+        found[row.event_id] = (*found.get(row.event_id, ()), void)
+    return found
 
 
 async def add_voids(transaction: Transaction, event_id: str, new: Sequence[Void]) -> None:
@@ -192,16 +216,3 @@ async def finish_void(transaction: Transaction, event_id: str, void: Void) -> No
         )
         .values(done=True)
     )
-
-
-async def hold_still(transaction: Transaction, event_id: str) -> bool:
-    """Keep others from changing an event's inventory until the transaction ends; False when there is none."""
-    result = await transaction.execute(
-        select(event_inventories.c.event_id)
-        .where(
-            event_inventories.c.organization_id == transaction.organization_id,
-            event_inventories.c.event_id == event_id,
-        )
-        .with_for_update(read=True)
-    )
-    return result.one_or_none() is not None

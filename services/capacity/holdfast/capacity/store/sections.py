@@ -6,20 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, insert, select, update
 
-from holdfast.capacity.domain.holds import LIVE
 from holdfast.capacity.domain.sections import Counters, Crossing, Section, SectionKind
-from holdfast.capacity.store.tables import hold_lines, holds, sections
+from holdfast.capacity.store.tables import sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
 
     from sqlalchemy import Row
 
     from holdfast.common.database import Transaction
-
-LIVE_STATES = sorted(LIVE)
-Cursor = tuple["datetime", str]
 
 
 def crossed_text(crossed: Iterable[Crossing]) -> str:
@@ -81,27 +76,6 @@ async def of_event(transaction: Transaction, event_id: str, *, only: Sequence[st
     return {row.id: section_of(row) for row in await transaction.execute(query)}
 
 
-async def page(
-    transaction: Transaction, event_id: str, *, limit: int, after: Cursor | None, hidden: bool
-) -> list[Section]:
-    """Return sections in the order of their creation, after a cursor; `hidden` ones only if asked for."""
-    query = (
-        select(sections)
-        .where(sections.c.organization_id == transaction.organization_id, sections.c.event_id == event_id)
-        .order_by(sections.c.create_time, sections.c.id)
-        .limit(limit)
-    )
-    if not hidden:
-        query = query.where(sections.c.visible)
-    if after is not None:
-        create_time, section_id = after
-        query = query.where(
-            (sections.c.create_time > create_time)
-            | ((sections.c.create_time == create_time) & (sections.c.id > section_id))
-        )
-    return [section_of(row) for row in await transaction.execute(query)]
-
-
 async def count(transaction: Transaction, event_id: str, *, hidden: bool) -> int:
     """Count an event's sections."""
     query = (
@@ -112,31 +86,6 @@ async def count(transaction: Transaction, event_id: str, *, hidden: bool) -> int
     if not hidden:
         query = query.where(sections.c.visible)
     return int((await transaction.execute(query)).scalar_one())
-
-
-async def untidied(transaction: Transaction, section_ids: Sequence[str], at: datetime) -> dict[str, tuple[int, int]]:
-    """Return (held, pending) places of holds whose time is over and that were not tidied up, by section."""
-    quantity = func.sum(hold_lines.c.quantity)
-    result = await transaction.execute(
-        select(
-            hold_lines.c.section_id,
-            func.coalesce(quantity.filter(holds.c.state == "ACTIVE"), 0).label("held"),
-            func.coalesce(quantity.filter(holds.c.state == "PENDING"), 0).label("pending"),
-        )
-        .join(
-            holds,
-            (holds.c.organization_id == hold_lines.c.organization_id) & (holds.c.id == hold_lines.c.hold_id),
-        )
-        .where(
-            hold_lines.c.organization_id == transaction.organization_id,
-            hold_lines.c.section_id.in_(list(section_ids)),
-            holds.c.organization_id == transaction.organization_id,
-            holds.c.state.in_(LIVE_STATES),
-            holds.c.expire_time <= at,
-        )
-        .group_by(hold_lines.c.section_id)
-    )
-    return {row.section_id: (int(row.held), int(row.pending)) for row in result}
 
 
 def _settings(section: Section) -> dict[str, Any]:

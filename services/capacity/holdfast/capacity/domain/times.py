@@ -1,0 +1,14 @@
+"""Moments as text in the metadata of errors."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def instant(moment: datetime) -> str:
+    """Write a moment as RFC 3339 in UTC: `2026-05-01T12:00:00Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
