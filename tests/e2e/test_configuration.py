@@ -30,7 +30,7 @@ def environment_of(mesh: Mesh, service: str) -> dict[str, str]:
 def serve(service: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a service that is expected to end by itself."""
     command = [sys.executable, "-m", f"holdfast.{service}", "serve"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 (our own command, with an environment of the test)
 
 
 WRONG = [
@@ -79,6 +79,6 @@ def test_status_of_a_mesh_that_is_not_there_fails(mesh: Mesh, tmp_path_factory: 
     directory = tmp_path_factory.mktemp("nothing")
     environment = dict(mesh.environment) | {"HOLDFAST_STATE_DIR": str(directory / "state")}
     command = [str(HOLDFAST), "status", "--json"]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 (our own command, with an environment of the test)
     assert run.returncode != 0
     assert json.loads(run.stdout)["healthy"] is False

@@ -32,7 +32,7 @@ def metadata(organization_id: str, subject: str = "service:orders") -> tuple[tup
 
 def reason_of(error: grpc.RpcError) -> str:
     """Return the reason that an RPC error carries."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # a raised RpcError is a call
+    status = rpc_status.from_call(error)
     info = error_details_pb2.ErrorInfo()
     assert status is not None
     assert any(detail.Unpack(info) for detail in status.details)
