@@ -11,6 +11,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from holdfast.local import tokens
+from holdfast.local.settings import AUDIENCE, ISSUER
 from holdfast.local.tokens import Bearer
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def test_a_token_is_verified_by_the_published_keys_alone(tmp_path: Path) -> None
     assert claims["sub"] == "olga"
     assert claims["organization_id"] == BEARER.organization_id
     assert claims["roles"] == ["organizer", "analyst"]
-    assert (claims["iss"], claims["aud"]) == (tokens.ISSUER, tokens.AUDIENCE)
+    assert (claims["iss"], claims["aud"]) == (ISSUER, AUDIENCE)
     assert claims["exp"] - claims["iat"] == 300
     assert claims["jti"]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -19,14 +19,16 @@ from holdfast.common.settings import load as load_settings
 from holdfast.local import plan as planning
 from holdfast.local import runtime, state
 from holdfast.local.children import kill_tree, running
-from holdfast.local.mesh import LocalMesh, layout_of, servers
 from holdfast.local.plan import PlanError
 from holdfast.local.ports import PortTakenError
 from holdfast.local.programs import ProgramMissingError, UntrustedDirectoryError
 from holdfast.local.runtime import AlreadyRunningError
-from holdfast.local.settings import SERVICES, LocalSettings, environment
+from holdfast.local.settings import SERVICES, LocalSettings, environment, layout_of
 from holdfast.local.state import Layout, StateUnreadableError
 from holdfast.local.supervisor import InterruptedStartError, StartFailedError
+
+if TYPE_CHECKING:
+    from holdfast.local.mesh import LocalMesh
 
 STOP_SECONDS = 90.0
 STOP_POLL_SECONDS = 0.1
@@ -100,7 +102,7 @@ def stopwatch() -> Callable[[str], None]:
     return lambda text: say(f"{time.monotonic() - begin:6.1f} s  {text}")
 
 
-def obey_signals(mesh: LocalMesh) -> None:
+def obey_signals(mesh: "LocalMesh") -> None:
     """Let Ctrl-C, SIGTERM and a closed terminal stop the mesh in order; a second one, at once."""
 
     def asked(_number: int, _frame: Any) -> None:
@@ -122,6 +124,8 @@ def up(
     seed: Annotated[bool, typer.Option(help="Make demo data and print a curl that sells a ticket.")] = True,
 ) -> None:
     """Start the whole mesh and keep it running until Ctrl-C. Data stays for the next start."""
+    from holdfast.local.mesh import LocalMesh  # noqa: PLC0415 - only what a command needs
+
     settings = settings_of(state_dir)
     report = stopwatch()
     with faults_told():
@@ -149,7 +153,7 @@ def up(
                 report("stopped; the data is kept")
 
 
-def overview(mesh: LocalMesh, printed: str) -> str:
+def overview(mesh: "LocalMesh", printed: str) -> str:
     """Return what a newcomer wants to know of a mesh that is up."""
     lines = [""]
     if mesh.plan.gateway:
@@ -215,6 +219,8 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete all data, certificates and keys of the mesh. It must not run."""
+    from holdfast.local.mesh import servers  # noqa: PLC0415 - only what a command needs
+
     settings = settings_of(state_dir)
     layout = layout_of(settings)
     if not layout.root.is_dir():
@@ -238,6 +244,8 @@ def reset(
 @app.command()
 def migrate(*, state_dir: StateDirectory = None) -> None:
     """Bring the schemas up to date; the mesh must not run (its start does the same)."""
+    from holdfast.local.mesh import LocalMesh  # noqa: PLC0415 - only what a command needs
+
     settings = settings_of(state_dir)
     with faults_told():
         mesh = LocalMesh(

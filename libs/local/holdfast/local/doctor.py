@@ -12,11 +12,11 @@ from holdfast.local import plan as planning
 from holdfast.local import status as looking
 from holdfast.local.doctor_servers import examine_servers
 from holdfast.local.finding import Finding, bad, good, warn
-from holdfast.local.mesh import embedded_names, layout_of, servers
+from holdfast.local.mesh import embedded_names, servers
 from holdfast.local.plan import PlanError
 from holdfast.local.ports import PortTakenError, Reservations
 from holdfast.local.programs import ProgramMissingError, UntrustedDirectoryError
-from holdfast.local.settings import SERVICES, LocalSettings
+from holdfast.local.settings import SERVICES, LocalSettings, layout_of
 from holdfast.local.state import Layout, State, StateUnreadableError
 from holdfast.local.status import MeshStatus
 

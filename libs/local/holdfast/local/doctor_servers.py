@@ -24,7 +24,10 @@ DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
 
 def examine_servers(*, dsns: Mapping[str, str], nats_url: str, services: Sequence[str]) -> list[Finding]:
     """Check the database and the streams of a mesh that runs these services."""
-    return [*_database(dsns, services), *asyncio.run(_streams(nats_url))]
+    return [
+        *_database(dsns, services),
+        *asyncio.run(_streams(nats_url, [name for name in STREAMS if name.lower() in services])),
+    ]
 
 
 def _database(dsns: Mapping[str, str], services: Sequence[str]) -> Iterator[Finding]:
@@ -100,7 +103,7 @@ def _outbox(dsn: str, service: str) -> Finding:
     return good(f"messages {service}", detail)
 
 
-async def _streams(url: str) -> list[Finding]:
+async def _streams(url: str, wanted: Sequence[str]) -> list[Finding]:
     """Check that the streams are there, that nothing waits too long, and that no message was given up."""
     try:
         async with asyncio.timeout(ASK_SECONDS * 2):
@@ -111,12 +114,12 @@ async def _streams(url: str) -> list[Finding]:
     try:
         async with asyncio.timeout(ASK_SECONDS):
             found = {info.config.name: info for info in await client.jetstream(timeout=ASK_SECONDS).streams_info()}
-        missing = [name for name in STREAMS if name not in found]
+        missing = [name for name in wanted if name not in found]
         if missing:
             advice = "restart the services: they declare their streams when they start"
             findings.append(bad("streams", f"missing: {', '.join(missing)}", advice))
         else:
-            told = ", ".join(f"{name} {found[name].state.messages}" for name in STREAMS)
+            told = ", ".join(f"{name} {found[name].state.messages}" for name in wanted)
             findings.append(good("streams", f"messages: {told}"))
         dead = found[DEAD_STREAM].state.messages if DEAD_STREAM in found else 0
         if dead:

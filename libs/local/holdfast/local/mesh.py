@@ -15,7 +15,7 @@ from holdfast.local.plan import Plan, PlanError, log_of
 from holdfast.local.ports import Reservations
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.local.servers import EmbeddedServer, rotate
-from holdfast.local.settings import LocalSettings, default_state_directory
+from holdfast.local.settings import LocalSettings, layout_of
 from holdfast.local.state import Layout, State
 from holdfast.local.supervisor import InterruptedStartError, StartFailedError, Supervisor, how_it_ended
 from holdfast.local.units import Program, Unit
@@ -33,11 +33,6 @@ class Backends:
     admin_dsn: str
     nats_url: str
     cache_url: str
-
-
-def layout_of(settings: LocalSettings) -> Layout:
-    """Return the state directory that the settings mean."""
-    return Layout((settings.state_dir or default_state_directory()).expanduser().absolute())
 
 
 def servers(
@@ -124,7 +119,7 @@ class LocalMesh:
     def migrate(self) -> None:
         """Start only the servers and bring the schemas up to date. Call `stop` afterwards, as after `start`."""
         runtime.end_leftovers(self.layout)
-        backends = self._prepare()
+        backends = self._prepare(listening=False)
         stage = [_Released(server, self._reservations) for server in backends.embedded if server.name == "postgres"]
         self._supervisor.start_stage(stage, ready_seconds=self._settings.start_seconds_max)
         self._migrate()
@@ -146,12 +141,12 @@ class LocalMesh:
         self._supervisor.stop(in_a_hurry=self.in_a_hurry)
         self.layout.runtime.unlink(missing_ok=True)
 
-    def _prepare(self) -> Backends:
-        """Choose ports, put the mesh together, and remember it."""
+    def _prepare(self, *, listening: bool = True) -> Backends:
+        """Choose ports, put the mesh together, and remember it. Without `listening`, no service will be started."""
         self._state = state.load(self.layout)
         embedded = embedded_names(self._services, self._settings, self._inherited)
         choice = planning.choose_ports(
-            planning.port_names(self._services, embedded=embedded),
+            planning.port_names(self._services if listening else (), embedded=embedded),
             settings=self._settings,
             inherited=self._inherited,
             remembered=self._state.ports,
@@ -211,7 +206,7 @@ class LocalMesh:
         """Start something that ends by itself."""
         log = log_of(self.layout, name)
         rotate(log)
-        step = Child(name=name, command=command, environment=environment, log=log)
+        step = Child(name=name, command=command, environment=environment, log=log, directory=Path.cwd())
         step.start()
         return step
 
@@ -238,7 +233,7 @@ class LocalMesh:
             environment=self.plan.environments[service],
             log=log_of(self.layout, service),
             is_ready=lambda: rest.answers_ok(url),
-            directory=Path("/"),
+            directory=Path.cwd(),  # relative paths in variables mean what they meant to whoever set them
         )
         return _Released(program, self._reservations, ports=self._ports_of(service))
 

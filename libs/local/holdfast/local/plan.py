@@ -9,9 +9,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from holdfast.common.settings import host_port
 from holdfast.local import ports
 from holdfast.local.ports import Reservations
-from holdfast.local.settings import SERVICES, LocalSettings, for_service
+from holdfast.local.settings import AUDIENCE, ISSUER, SERVICES, LocalSettings, for_service
 from holdfast.local.state import ROLES, Layout, State
-from holdfast.local.tokens import AUDIENCE, ISSUER
 
 DATABASE = "postgres"
 DATABASE_SERVICES = ("events", "capacity", "pricing")
@@ -28,6 +27,7 @@ DEFAULT_PORTS = {
     "nats": 4222,
     "valkey": 6379,
 }
+NOWHERE = "127.0.0.1:0"  # of services that will not be started
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what was asked for, made reachable
 
 
@@ -178,10 +178,11 @@ def make(  # noqa: PLR0913 - everything that a mesh is put together from
 ) -> Plan:
     """Put the mesh together. What is set in the environment wins over what would be chosen here."""
     roles = dsns(admin_dsn, state.passwords)
+    listens = dict.fromkeys(port_names(services, embedded=()), NOWHERE) | dict(choice.listens)
     grpc = {
-        service: inherited.get(f"HOLDFAST_{service.upper()}_ADDRESS") or reachable_address(choice.listens[service])
+        service: inherited.get(f"HOLDFAST_{service.upper()}_ADDRESS") or reachable_address(listens[service])
         for service in DATABASE_SERVICES
-        if service in choice.listens or f"HOLDFAST_{service.upper()}_ADDRESS" in inherited
+        if service in listens or f"HOLDFAST_{service.upper()}_ADDRESS" in inherited
     }
     shared = {
         "HOLDFAST_NATS_URL": nats_url,
@@ -195,8 +196,8 @@ def make(  # noqa: PLR0913 - everything that a mesh is put together from
     for service in services:
         prefix = f"HOLDFAST_{service.upper()}_"
         own = {
-            f"{prefix}LISTEN": choice.listens[service],
-            f"{prefix}METRICS_LISTEN": choice.listens[f"{service}-metrics"],
+            f"{prefix}LISTEN": listens[service],
+            f"{prefix}METRICS_LISTEN": listens[f"{service}-metrics"],
         }
         if service in DATABASE_SERVICES:
             own |= {
@@ -214,11 +215,9 @@ def make(  # noqa: PLR0913 - everything that a mesh is put together from
         environments[service] = shared | own | for_service(inherited, service)
     return Plan(
         services=tuple(services),
-        gateway=f"http://{reachable_address(choice.listens['gateway'])}" if "gateway" in services else "",
+        gateway=f"http://{reachable_address(listens['gateway'])}" if "gateway" in services else "",
         grpc={service: grpc[service] for service in services if service in grpc},
-        metrics={
-            service: f"http://{reachable_address(choice.listens[f'{service}-metrics'])}/metrics" for service in services
-        },
+        metrics={service: f"http://{reachable_address(listens[f'{service}-metrics'])}/metrics" for service in services},
         dsns=roles,
         environments=environments,
         external=external(services, inherited),

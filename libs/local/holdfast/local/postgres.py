@@ -12,7 +12,7 @@ import psycopg
 
 from holdfast.local import accounts, programs
 from holdfast.local.accounts import Account
-from holdfast.local.children import Child
+from holdfast.local.children import Child, running
 from holdfast.local.servers import EmbeddedServer, ServerFailedError, secret_file
 
 SUPERUSER = "postgres"
@@ -206,6 +206,15 @@ def orphans() -> list[Path]:
             used = pointer.exists() and pointer.read_text().strip() == str(home)
         except (OSError, programs.UntrustedDirectoryError):
             continue
-        if not used:
+        if not used and not _serves(home / "data"):
             found.append(home)
     return sorted(found)
+
+
+def _serves(data: Path) -> bool:
+    """Tell whether a server works on a data directory now."""
+    try:
+        first = (data / "postmaster.pid").read_text().split("\n", 1)[0]
+    except OSError:
+        return False
+    return first.isdigit() and running(int(first))

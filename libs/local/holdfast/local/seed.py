@@ -135,12 +135,15 @@ class Seeder:
 
 def curl(gateway: str, demo: Demo, token: str) -> str:
     """Return one command line for sh that places a hold and confirms it; it needs curl and python3 only."""
-    headers = f"-H {shlex.quote(f'Authorization: Bearer {token}')} -H 'Content-Type: application/json'"
+    call = "curl -sS -H \"Authorization: Bearer $token\" -H 'Content-Type: application/json'"
     body = f'{{"quantity": {HOLD_QUANTITY}, "price_tier_id": "{demo.price_tier_id}"}}'
-    extract = 'import json, sys; print(json.load(sys.stdin)["hold"]["id"])'
-    place = f"curl -sS {headers} -d {shlex.quote(body)} {gateway}/api/v1/capacity/{demo.section_id}/reserve"
-    confirm = f"curl -sS {headers} -d '{{}}' {gateway}/api/v1/holds/$hold/confirm"
-    return f"hold=$({place} | python3 -c {shlex.quote(extract)}) && {confirm} && echo"
+    extract = (
+        "import json, sys; answer = json.load(sys.stdin); "
+        'print(answer["hold"]["id"]) if "hold" in answer else sys.exit(json.dumps(answer))'
+    )
+    place = f"{call} -d {shlex.quote(body)} {gateway}/api/v1/capacity/{demo.section_id}/reserve"
+    confirm = f"{call} -d '{{}}' {gateway}/api/v1/holds/$hold/confirm"
+    return f"token={token}; hold=$({place} | python3 -c {shlex.quote(extract)}) && {confirm} && echo"
 
 
 def buyers_curl(gateway: str, demo: Demo, mint: Callable[[Bearer, int], str]) -> str:

@@ -8,9 +8,12 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from holdfast.common.settings import PREFIX, DatabaseDsn, Settings, variable
+from holdfast.local.state import Layout
 
 PORT_MAX = 65535
 SERVICES = ("events", "capacity", "pricing", "gateway")
+ISSUER = "https://issuer.holdfast.internal"
+AUDIENCE = "holdfast"
 
 
 class LocalSettings(Settings):
@@ -65,3 +68,8 @@ def default_state_directory() -> Path:
     clone = Path(__file__).resolve().parents[4]
     home = clone if (clone / "protos").is_dir() and (clone / "Makefile").is_file() else Path.cwd()
     return home / ".holdfast"
+
+
+def layout_of(settings: LocalSettings) -> Layout:
+    """Return the state directory that the settings mean."""
+    return Layout((settings.state_dir or default_state_directory()).expanduser().absolute())

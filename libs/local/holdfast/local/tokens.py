@@ -14,10 +14,9 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from holdfast.local.settings import AUDIENCE, ISSUER
 from holdfast.local.state import write_private
 
-ISSUER = "https://issuer.holdfast.internal"
-AUDIENCE = "holdfast"
 ALGORITHM = "ES256"
 MINUTES_MAX = 60 * 24 * 30
 
