@@ -216,9 +216,9 @@ class Capacity:
         """Verify an event, and that its journal has no gaps."""
         found = await self.call("VerifyInventory", event_id=event_id)
         assert found.consistent, found.differences
-        assert [change.version for change in await self.journal(event_id)] == list(
-            range(1, found.inventory_version + 1)
-        )
+        versions = [change.version for change in await self.journal(event_id)]
+        assert versions == list(range(1, len(versions) + 1))
+        assert len(versions) >= found.inventory_version
 
     def tier(self, **fields: Any) -> str:
         """Add a price tier to the stand-in of pricing."""
