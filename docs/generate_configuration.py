@@ -16,6 +16,7 @@ from holdfast.common.settings import MeshSettings, variable
 from holdfast.common.settings_reference import render
 from holdfast.events.settings import EventsSettings
 from holdfast.gateway.settings import GatewaySettings
+from holdfast.local.settings import LocalSettings
 from holdfast.pricing.settings import PricingSettings
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ SECTIONS: Final[tuple[tuple[str, type[BaseSettings]], ...]] = (
     ("Events", EventsSettings),
     ("Capacity", CapacitySettings),
     ("Pricing", PricingSettings),
+    ("Local stack (`holdfast up`)", LocalSettings),
 )
 
 

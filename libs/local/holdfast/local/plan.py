@@ -80,8 +80,9 @@ def choose_ports(
 
 def _explicit(name: str, settings: LocalSettings, inherited: Mapping[str, str]) -> tuple[str, str, int]:
     """Return the variable that sets a port, the host, and the port that it was set to; 0 = not set."""
-    if name in ("postgres", "nats", "valkey"):
-        return f"HOLDFAST_{name.upper()}_PORT", "127.0.0.1", getattr(settings, f"{name}_port") or 0
+    embedded = {"postgres": settings.postgres_port, "nats": settings.nats_port, "valkey": settings.valkey_port}
+    if name in embedded:
+        return f"HOLDFAST_{name.upper()}_PORT", "127.0.0.1", embedded[name] or 0
     service, _, metrics = name.partition("-")
     variable = f"HOLDFAST_{service.upper()}_{'METRICS_' if metrics else ''}LISTEN"
     if variable not in inherited:
