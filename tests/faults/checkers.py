@@ -7,7 +7,7 @@ and published. Each is shown to fail on a planted fault in test_checkers.py.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.faults.history import Operation
 
 LIVE = {"ACTIVE": "held", "PENDING": "pending"}
+OPERATION_STATE = {"confirm": "CONFIRMED", "release": "RELEASED"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,10 @@ class Snapshot:
     stream: tuple[Change, ...]
     projection: Projection
     unpublished: int = 0
-    extra: dict[str, str] = field(default_factory=dict)
+    controls_version: int = 0
+    """The event's version, as the events service keeps it."""
+    controls_known: int = 0
+    """The version that capacity goes by."""
 
 
 def counters_add_up(snapshot: Snapshot) -> list[str]:
@@ -128,30 +132,48 @@ def _added_up(snapshot: Snapshot) -> dict[str, Counter[str]]:
 
 
 def acknowledged_is_there(history: Iterable[Operation], snapshot: Snapshot) -> list[str]:
-    """C3: what was acknowledged is stored; what was refused is not."""
+    """C3: what was acknowledged is stored; what was refused is not; nothing is stored that nobody asked for."""
     holds = {hold.id: hold for hold in snapshot.holds}
-    keys = {hold.request_id for hold in snapshot.holds if hold.request_id}
+    stored_keys = {hold.request_id for hold in snapshot.holds if hold.request_id}
     sold = {sale.hold_id for sale in snapshot.sales}
+    asked: set[tuple[str, str]] = set()
     faults: list[str] = []
     for operation in history:
-        hold = holds.get(operation.hold_id)
-        if operation.outcome == "fail" and operation.op == "place" and operation.key in keys:
-            faults.append(f"key {operation.key} was refused with {operation.code} and has a hold")
-        elif operation.outcome == "ok":
-            wanted = _wanted_state(operation)
-            if hold is None:
-                faults.append(f"hold {operation.hold_id} was acknowledged and is not there")
-            elif sum(quantity for _, quantity in hold.places) != operation.quantity:
-                faults.append(f"hold {operation.hold_id} has {hold.places}, asked for {operation.quantity}")
-            elif wanted is not None and hold.state != wanted:
-                faults.append(f"{operation.op} of {operation.hold_id} was acknowledged; it is {hold.state}")
-            elif wanted == "CONFIRMED" and operation.hold_id not in sold:
-                faults.append(f"confirming {operation.hold_id} was acknowledged; there is no sale")
+        asked.add((operation.op, operation.key if operation.op == "place" else operation.hold_id))
+        if operation.outcome == "ok":
+            faults += _missing(operation, holds.get(operation.hold_id), sold)
+        elif operation.outcome == "fail":
+            faults += _done_though_refused(operation, holds.get(operation.hold_id), stored_keys)
+    faults += [f"key {key} has a hold and was never used" for key in stored_keys if ("place", key) not in asked]
+    for hold in snapshot.holds:
+        wanted = {state: op for op, state in OPERATION_STATE.items()}.get(hold.state)
+        if wanted is not None and (wanted, hold.id) not in asked:
+            faults.append(f"hold {hold.id} is {hold.state} and nobody asked for it")
     return faults
 
 
-def _wanted_state(operation: Operation) -> str | None:
-    return {"confirm": "CONFIRMED", "release": "RELEASED"}.get(operation.op)
+def _missing(operation: Operation, hold: StoredHold | None, sold: set[str]) -> list[str]:
+    """What of an acknowledged operation is not stored."""
+    wanted = OPERATION_STATE.get(operation.op)
+    if hold is None:
+        return [f"hold {operation.hold_id} was acknowledged and is not there"]
+    faults = []
+    if sum(quantity for _, quantity in hold.places) != operation.quantity:
+        faults.append(f"hold {operation.hold_id} has {hold.places}, asked for {operation.quantity}")
+    if wanted is not None and hold.state != wanted:
+        faults.append(f"{operation.op} of {operation.hold_id} was acknowledged; it is {hold.state}")
+    elif wanted == "CONFIRMED" and operation.hold_id not in sold:
+        faults.append(f"confirming {operation.hold_id} was acknowledged; there is no sale")
+    return faults
+
+
+def _done_though_refused(operation: Operation, hold: StoredHold | None, stored_keys: set[str]) -> list[str]:
+    """What of a refused operation is stored all the same. A hold of these histories is asked to end only once."""
+    if operation.op == "place" and operation.key in stored_keys:
+        return [f"key {operation.key} was refused with {operation.code} and has a hold"]
+    if hold is not None and hold.state == OPERATION_STATE.get(operation.op):
+        return [f"{operation.op} of {hold.id} was refused with {operation.code}; it is {hold.state}"]
+    return []
 
 
 def one_effect_per_key(history: Iterable[Operation], snapshot: Snapshot) -> list[str]:
@@ -187,14 +209,17 @@ def changes_are_messages(snapshot: Snapshot) -> list[str]:
 
 
 def consumers_agree(snapshot: Snapshot) -> list[str]:
-    """C6: what the events service keeps is exactly what all messages together say."""
+    """C6: what events and capacity keep of each other is exactly what all messages together say."""
     capacity = sum(counters.total for counters in snapshot.sections.values())
     available = sum(counters.available for counters in snapshot.sections.values())
     sold = sum(counters.sold for counters in snapshot.sections.values())
     wanted = Projection(
         inventory_version=snapshot.version, capacity=capacity, available=available, sold=sold, position=snapshot.version
     )
-    return [] if snapshot.projection == wanted else [f"events keeps {snapshot.projection}, messages say {wanted}"]
+    faults = [] if snapshot.projection == wanted else [f"events keeps {snapshot.projection}, messages say {wanted}"]
+    if snapshot.controls_known != snapshot.controls_version:
+        faults.append(f"capacity goes by controls {snapshot.controls_known}, events says {snapshot.controls_version}")
+    return faults
 
 
 def all_faults(history: Sequence[Operation], snapshot: Snapshot) -> list[str]:

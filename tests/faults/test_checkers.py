@@ -96,6 +96,18 @@ PLANTED: list[tuple[str, Callable[[Snapshot], list[str]], Snapshot, str]] = [
         "k5",
     ),
     (
+        "a hold out of nothing",
+        with_history(acknowledged_is_there),
+        replace(SOUND, holds=(*SOUND.holds, StoredHold("h3", "ACTIVE", "k9", ((S, 9),)))),
+        "k9 has a hold",
+    ),
+    (
+        "a release out of nothing",
+        with_history(acknowledged_is_there),
+        replace(SOUND, holds=(*SOUND.holds, StoredHold("h3", "RELEASED", "k6", ((S, 1),)))),
+        "h3 is RELEASED and nobody",
+    ),
+    (
         "two holds for one key",
         with_history(one_effect_per_key),
         replace(SOUND, holds=(*SOUND.holds, replace(SOUND.holds[0], id="h9"))),
@@ -130,6 +142,16 @@ PLANTED: list[tuple[str, Callable[[Snapshot], list[str]], Snapshot, str]] = [
 def test_a_planted_fault_is_found(checker: Callable[[Snapshot], list[str]], snapshot: Snapshot, told: str) -> None:
     faults = checker(snapshot)
     assert any(told in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(("op", "hold_id"), [("confirm", "h1"), ("release", "h2")])
+def test_an_end_that_was_refused_and_happened_is_found(op: str, hold_id: str) -> None:
+    history = [each for each in HISTORY if each.op != op]
+    assert acknowledged_is_there([*history, operation(op, "k7", "fail", hold_id, 1)], SOUND)
+
+
+def test_a_controls_message_that_is_missing_is_found() -> None:
+    assert consumers_agree(replace(SOUND, controls_version=3, controls_known=2))
 
 
 def test_different_answers_to_one_key_are_found() -> None:

@@ -16,9 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import httpx
+import psutil
+
+from holdfast.local.children import kill_tree
+from holdfast.local.state import Layout
+from holdfast.local.status import gather
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from holdfast.local.status import MeshStatus
 
 HOLDFAST = Path(sys.executable).with_name("holdfast")
 START_SECONDS = 120
@@ -58,16 +65,21 @@ class Mesh:
         result: dict[str, Any] = json.loads(text) if text.strip() else {"healthy": False, "processes": []}
         return result
 
+    def look(self) -> MeshStatus:
+        """Return what `holdfast status` finds out, without starting a program for it: for polling."""
+        return gather(Layout(self.state))
+
     def pid(self, name: str) -> int:
         """Return the process id of one process of the mesh."""
-        for process in self.status()["processes"]:
-            if process["name"] == name:
-                return int(process["pid"])
-        raise KeyError(name)
+        return {process.name: process.pid for process in self.look().processes}[name]
 
     def restarts(self, name: str) -> int:
         """Return how often the supervisor restarted a process."""
-        return next(int(p["restarts"]) for p in self.status()["processes"] if p["name"] == name)
+        return self.all_restarts()[name]
+
+    def all_restarts(self) -> dict[str, int]:
+        """Return how often the supervisor restarted each process."""
+        return {process.name: process.restarts for process in self.look().processes}
 
     def token(self, role: str, *, subject: str = "", organization_id: str = "") -> str:
         """Mint a development token; one for each role, subject and organization."""
@@ -84,7 +96,7 @@ class Mesh:
     @property
     def gateway(self) -> str:
         """Base URL of the gateway."""
-        return str(self.status()["gateway"])
+        return self.look().gateway
 
     def client(self, role: str, *, subject: str = "", organization_id: str = "") -> httpx.Client:
         """Return an HTTP client with a token of the role; the caller closes it."""
@@ -115,9 +127,9 @@ class Mesh:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise MeshDiedError(self.output.read_text(errors="replace")[-4000:])
-            if self.status()["healthy"]:
+            if self.look().healthy:
                 return
-            time.sleep(0.2)
+            time.sleep(0.1)
         raise TimeoutError(f"not healthy after {seconds} s:\n{self.output.read_text(errors='replace')[-4000:]}")
 
     def wait_printed(self, text: str, seconds: float = START_SECONDS) -> str:
@@ -134,9 +146,33 @@ class Mesh:
             f"{text!r} not printed after {seconds} s:\n{self.output.read_text(errors='replace')[-4000:]}"
         )
 
+    def wait_restarted(self, name: str, *, restarts: int, seconds: float = START_SECONDS) -> None:
+        """Wait until a process was restarted so often in all, and the mesh is healthy again; TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while self.all_restarts().get(name, 0) < restarts:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} was not restarted within {seconds} s: {self.look()}")
+            time.sleep(0.05)
+        self.wait_healthy(seconds)
+
     def kill(self, name: str) -> None:
-        """Send SIGKILL to one process of the mesh."""
-        os.kill(self.pid(name), signal.SIGKILL)
+        """Send SIGKILL to a process of the mesh and all its descendants; return when all are gone."""
+        kill_tree(self.pid(name))
+
+    @contextmanager
+    def frozen_supervisor(self) -> Iterator[None]:
+        """Let nothing be restarted in a block."""
+        supervisor = psutil.Process(self.look().supervisor_pid)
+        supervisor.suspend()
+        try:
+            yield
+        finally:
+            supervisor.resume()
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id of every process of the mesh, the supervisor's included."""
+        seen = self.look()
+        return {process.name: process.pid for process in seen.processes} | {"supervisor": seen.supervisor_pid}
 
 
 def mesh_environment(state: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:

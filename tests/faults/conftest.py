@@ -1,0 +1,56 @@
+"""One mesh for all faults that a mesh survives, and how often each fault is tried."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.snapshot import store_of
+from tests.support.mesh import running_mesh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.faults.snapshot import Store
+    from tests.support.mesh import Mesh
+
+TRIALS = int(os.environ.get("HOLDFAST_FAULT_TRIALS", "1"))
+"""How often each fault is tried, each time with a seed of its own."""
+FIRST_SEED = 1
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test that asks for a `seed` one for each trial; the seed is part of the test's name."""
+    if "seed" in metafunc.fixturenames:
+        seeds = range(FIRST_SEED, FIRST_SEED + TRIALS)
+        metafunc.parametrize("seed", seeds, ids=[f"seed{seed}" for seed in seeds])
+
+
+# The clients of a trial are one principal and ask as fast as they can.
+FAST_CLIENTS = {
+    "HOLDFAST_GATEWAY_PRINCIPAL_REQUESTS_PER_SECOND": "5000",
+    "HOLDFAST_GATEWAY_PRINCIPAL_BURST": "10000",
+}
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """A running mesh with demo data, whose processes are killed one after the other."""
+    with running_mesh(tmp_path_factory.mktemp("faults") / "state", extra=FAST_CLIENTS) as running:
+        running.wait_printed("curl")
+        yield running
+
+
+@pytest.fixture(scope="session")
+def store(mesh: Mesh) -> Store:
+    """Where that mesh keeps its data."""
+    return store_of(mesh.state)
+
+
+@pytest.fixture
+def history_path(tmp_path: Path) -> Path:
+    """Where a trial leaves its history."""
+    return tmp_path / "history.jsonl"

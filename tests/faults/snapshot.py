@@ -1,0 +1,174 @@
+"""Reads everything that is stored and published of one event: from the database, and from the stream CAPACITY."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import nats
+import psycopg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from psycopg.rows import namedtuple_row
+
+from holdfast.api.capacity.v1 import hold_pb2, messages_pb2
+from tests.faults.checkers import Change, Counters, Projection, Snapshot, StoredHold, StoredSale
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from psycopg import AsyncConnection
+
+    from tests.support.show import Show
+
+SETTLE_SECONDS = 45
+POLL_SECONDS = 0.1
+FETCH_SIZE = 500
+MESSAGES_MAX = 100_000
+ANSWER_SECONDS = 10
+CONSUMER = "events-inventory"
+
+VERSIONS = (
+    "SELECT version, controls_version FROM capacity.event_inventories WHERE organization_id = %s AND event_id = %s"
+)
+SECTIONS = (
+    "SELECT id, total, held, pending, sold, blocked FROM capacity.sections WHERE organization_id = %s AND event_id = %s"
+)
+HOLDS = """
+SELECT h.id, h.state, h.request_id,
+  array_agg(l.section_id ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL) AS sections,
+  array_agg(l.quantity ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL) AS quantities
+FROM capacity.holds h LEFT JOIN capacity.hold_lines l ON l.organization_id = h.organization_id AND l.hold_id = h.id
+WHERE h.organization_id = %s AND h.event_id = %s GROUP BY h.organization_id, h.id"""
+SALES = """
+SELECT s.id, s.hold_id, s.state,
+  array_agg(l.section_id ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL) AS sections,
+  array_agg(l.quantity - l.returned_quantity ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL) AS quantities
+FROM capacity.sales s LEFT JOIN capacity.sale_lines l ON l.organization_id = s.organization_id AND l.sale_id = s.id
+WHERE s.organization_id = %s AND s.event_id = %s GROUP BY s.organization_id, s.id"""
+JOURNAL = """
+SELECT version, body, publish_time IS NULL AS waits FROM capacity.inventory_changes
+WHERE organization_id = %s AND event_id = %s ORDER BY version"""
+PROJECTION = """
+SELECT f.inventory_version, f.capacity, f.available, f.sold, p.version AS position, e.version AS event_version,
+  (SELECT count(*) FROM events.outbox o
+   WHERE o.organization_id = e.organization_id AND o.aggregate_id = e.id AND o.publish_time IS NULL) AS waiting
+FROM events.events e
+LEFT JOIN events.event_figures f ON f.organization_id = e.organization_id AND f.event_id = e.id
+LEFT JOIN events.positions p ON p.organization_id = e.organization_id AND p.aggregate_id = e.id AND p.consumer = %s
+WHERE e.organization_id = %s AND e.id = %s"""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where a mesh keeps what it knows, opened with the rights of its administrator."""
+
+    admin_dsn: str
+    nats_url: str
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """One REPEATABLE READ transaction that cannot write."""
+        async with await psycopg.AsyncConnection.connect(self.admin_dsn, row_factory=namedtuple_row) as connection:
+            await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+            await connection.set_read_only(True)
+            yield connection
+
+    def execute(self, statement: str, parameters: dict[str, Any]) -> int:
+        """Change something behind everybody's back and return how many rows that were."""
+        with psycopg.connect(self.admin_dsn) as connection:
+            return connection.execute(statement.encode(), parameters).rowcount
+
+
+def store_of(state: Path) -> Store:
+    """Return where the mesh of a state directory keeps its data."""
+    remembered = json.loads((state / "state.json").read_text())
+    password = (state / "nats" / "password").read_text().strip()
+    url = f"nats://holdfast:{password}@127.0.0.1:{remembered['ports']['nats']}"
+    return Store(admin_dsn=remembered["dsns"]["admin"], nats_url=url)
+
+
+async def settled(store: Store, show: Show, *, seconds: float = SETTLE_SECONDS) -> Snapshot:
+    """Read a snapshot once everything is published and applied.
+
+    When that takes longer than `seconds`, return what there is: the checkers say what is missing.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        snapshot = await from_database(store, show)
+        applied = snapshot.projection.position == snapshot.version
+        known = snapshot.controls_known == snapshot.controls_version
+        if (applied and known and not snapshot.unpublished) or loop.time() > deadline:
+            return replace(snapshot, stream=await from_stream(store, show))
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def from_database(store: Store, show: Show) -> Snapshot:
+    """Read what capacity and events have stored of an event, as of one moment; the stream is left empty."""
+    of_event = (show.organization_id, show.event_id)
+    async with store.reading() as connection:
+
+        async def rows(statement: str, *first: str) -> list[Any]:
+            return await (await connection.execute(statement.encode(), (*first, *of_event))).fetchall()
+
+        (inventory,) = await rows(VERSIONS)
+        (kept,) = await rows(PROJECTION, CONSUMER)
+        journal = await rows(JOURNAL)
+        return Snapshot(
+            version=inventory.version,
+            sections={
+                row.id: Counters(row.total, row.held, row.pending, row.sold, row.blocked)
+                for row in await rows(SECTIONS)
+            },
+            holds=tuple(StoredHold(row.id, row.state, row.request_id, _places(row)) for row in await rows(HOLDS)),
+            sales=tuple(StoredSale(row.id, row.hold_id, row.state, _places(row)) for row in await rows(SALES)),
+            journal=tuple(_change(row.body) for row in journal),
+            stream=(),
+            projection=Projection(
+                inventory_version=kept.inventory_version or 0,
+                capacity=kept.capacity or 0,
+                available=kept.available or 0,
+                sold=kept.sold or 0,
+                position=kept.position or 0,
+            ),
+            unpublished=sum(row.waits for row in journal) + kept.waiting,
+            controls_version=kept.event_version,
+            controls_known=inventory.controls_version,
+        )
+
+
+async def from_stream(store: Store, show: Show) -> tuple[Change, ...]:
+    """Read all messages of an event's inventory that the stream has, in its order; at most MESSAGES_MAX."""
+    subject = f"capacity.{show.organization_id}.{show.event_id}.inventory_changed"
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, filter_subject=subject)
+    client = await nats.connect(store.nats_url, connect_timeout=ANSWER_SECONDS, max_reconnect_attempts=1)
+    try:
+        context = client.jetstream(timeout=ANSWER_SECONDS)
+        subscription = await context.pull_subscribe(subject, stream="CAPACITY", config=config)
+        waiting = (await subscription.consumer_info()).num_pending or 0
+        changes: list[Change] = []
+        while len(changes) < min(waiting, MESSAGES_MAX):
+            batch = await subscription.fetch(min(FETCH_SIZE, waiting - len(changes)), timeout=ANSWER_SECONDS)
+            changes += [_change(message.data) for message in batch]
+    finally:
+        await client.close()
+    return tuple(changes)
+
+
+def _places(row: Any) -> tuple[tuple[str, int], ...]:
+    return tuple(zip(row.sections or (), row.quantities or (), strict=True))
+
+
+def _change(body: bytes) -> Change:
+    """Read a message, or the body of a journal's row; the version is the one that it says itself."""
+    message = messages_pb2.InventoryChanged.FromString(bytes(body))
+    return Change(
+        version=message.version,
+        sections={s.section_id: Counters(s.total, s.held, s.pending, s.sold, s.blocked) for s in message.sections},
+        holds={hold.hold_id: hold_pb2.Hold.State.Name(hold.state) for hold in message.holds},
+        sales={sale.sale_id: hold_pb2.Sale.State.Name(sale.state) for sale in message.sales},
+    )
