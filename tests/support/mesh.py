@@ -18,12 +18,13 @@ import grpc
 import httpx
 import psutil
 
-from holdfast.local.children import kill_tree
+from holdfast.local.children import kill_tree, running
+from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.local.state import Layout
 from holdfast.local.status import gather
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from holdfast.local.status import MeshStatus
 
@@ -169,10 +170,18 @@ class Mesh:
         finally:
             supervisor.resume()
 
-    def pids(self) -> dict[str, int]:
-        """Return the process id of every process of the mesh, the supervisor's included."""
-        seen = self.look()
-        return {process.name: process.pid for process in seen.processes} | {"supervisor": seen.supervisor_pid}
+    def tree(self) -> list[psutil.Process]:
+        """Return every process of the mesh: the supervisor, what it started, and what those started."""
+        supervisor = self.look().supervisor_pid
+        if not supervisor:
+            return []
+        root = psutil.Process(supervisor)
+        return [root, *root.children(recursive=True)]
+
+
+def still_running(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Return those of some processes that still run; a zombie does not."""
+    return [process for process in processes if process.is_running() and running(process.pid)]
 
 
 def mesh_environment(state: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -219,6 +228,7 @@ def running_mesh(state: Path, *arguments: str, extra: Mapping[str, str] | None =
         yield mesh
     finally:
         stop_mesh(mesh)
+        EmbeddedPostgres(state / "postgres").remove()  # as root its data lies outside of the state directory
 
 
 def key() -> str:
