@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
     from psycopg import AsyncConnection
 
     from tests.support.show import Show
@@ -29,6 +31,7 @@ POLL_SECONDS = 0.1
 FETCH_SIZE = 500
 MESSAGES_MAX = 100_000
 ANSWER_SECONDS = 10
+STREAM = "CAPACITY"
 CONSUMER = "events-inventory"
 
 VERSIONS = (
@@ -143,20 +146,35 @@ async def from_database(store: Store, show: Show) -> Snapshot:
 
 async def from_stream(store: Store, show: Show) -> tuple[Change, ...]:
     """Read all messages of an event's inventory that the stream has, in its order; at most MESSAGES_MAX."""
-    subject = f"capacity.{show.organization_id}.{show.event_id}.inventory_changed"
-    config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, filter_subject=subject)
+    async with _messages(store) as context:
+        return tuple([_change(message.data) for message in await _all(context, show)])
+
+
+async def delete_message(store: Store, show: Show, *, number: int) -> None:
+    """Take the message of an event with this number, counted from 1, out of the stream."""
+    async with _messages(store) as context:
+        message = (await _all(context, show))[number - 1]
+        assert await context.delete_msg(STREAM, message.metadata.sequence.stream)
+
+
+@asynccontextmanager
+async def _messages(store: Store) -> AsyncIterator[JetStreamContext]:
     client = await nats.connect(store.nats_url, connect_timeout=ANSWER_SECONDS, max_reconnect_attempts=1)
     try:
-        context = client.jetstream(timeout=ANSWER_SECONDS)
-        subscription = await context.pull_subscribe(subject, stream="CAPACITY", config=config)
-        waiting = (await subscription.consumer_info()).num_pending or 0
-        changes: list[Change] = []
-        while len(changes) < min(waiting, MESSAGES_MAX):
-            batch = await subscription.fetch(min(FETCH_SIZE, waiting - len(changes)), timeout=ANSWER_SECONDS)
-            changes += [_change(message.data) for message in batch]
+        yield client.jetstream(timeout=ANSWER_SECONDS)
     finally:
         await client.close()
-    return tuple(changes)
+
+
+async def _all(context: JetStreamContext, show: Show) -> list[Msg]:
+    subject = f"capacity.{show.organization_id}.{show.event_id}.inventory_changed"
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, filter_subject=subject)
+    subscription = await context.pull_subscribe(subject, stream=STREAM, config=config)
+    waiting = min((await subscription.consumer_info()).num_pending or 0, MESSAGES_MAX)
+    messages: list[Msg] = []
+    while len(messages) < waiting:
+        messages += await subscription.fetch(min(FETCH_SIZE, waiting - len(messages)), timeout=ANSWER_SECONDS)
+    return messages
 
 
 def _places(row: Any) -> tuple[tuple[str, int], ...]:

@@ -45,7 +45,7 @@ def met_trouble(trial: Trial) -> list[Operation]:
     return [each for each in trial.recorder.operations if each.refusals or each.attempts != 1]
 
 
-@pytest.mark.parametrize("process", ["events", "capacity", "pricing", "gateway", "postgres"])
+@pytest.mark.parametrize("process", ["events", "capacity", "gateway", "postgres"])
 async def test_nothing_acknowledged_is_lost_when_a_process_is_killed(
     mesh: Mesh, store: Store, history_path: Path, process: str, seed: int
 ) -> None:

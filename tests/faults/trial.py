@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ CLIENTS = 8
 OPERATIONS = 1_000
 SECONDS = 60
 PLACES = 6_000
-UNDER_WAY = 40
-"""Acknowledged operations after which something is killed."""
+UNDER_WAY = (20, 120)
+"""Between how many acknowledged operations something is broken; the seed says after which."""
 AFTERWARDS = 40
 """Acknowledged operations after the mesh is healthy again, before a trial ends."""
 
@@ -97,7 +98,7 @@ async def trading(mesh: Mesh, store: Store, *, seed: int, path: Path) -> AsyncIt
         )
     )
     try:
-        await recorder.wait_acknowledged(UNDER_WAY)
+        await recorder.wait_acknowledged(random.Random(seed).randint(*UNDER_WAY))  # noqa: S311 — reproducible
         yield Trial(mesh=mesh, store=store, show=show, recorder=recorder, path=path)
     finally:
         recorder.enough.set()
