@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 90.0
 STOP_POLL_SECONDS = 0.1
+SAME_SIGNAL_SECONDS = 1.0
 FAULTS = (
     StartFailedError,
     PortTakenError,
@@ -104,10 +105,15 @@ def stopwatch() -> Callable[[str], None]:
 
 def obey_signals(mesh: "LocalMesh") -> None:
     """Let Ctrl-C, SIGTERM and a closed terminal stop the mesh in order; a second one, at once."""
+    first: list[float] = []
 
     def asked(_number: int, _frame: Any) -> None:
-        if mesh.interrupted.is_set():
+        now = time.monotonic()
+        if (
+            first and now - first[0] > SAME_SIGNAL_SECONDS
+        ):  # one Ctrl-C may arrive twice, from the terminal and from make
             mesh.in_a_hurry.set()
+        first.append(now)
         mesh.interrupted.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
