@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -34,7 +34,7 @@ async def test_another_organization_sees_nothing(capacity: Capacity) -> None:
     hold = await capacity.place(section.id, request_id="ours")
     # Their own hold under the same key is their own.
     theirs = new_id()
-    calls = {
+    calls: dict[str, tuple[dict[str, Any], Reason]] = {
         "GetSection": ({"section_id": section.id}, Reason.SECTION_NOT_FOUND),
         "UpdateSection": ({"section_id": section.id, "section": {"total": 1}}, Reason.SECTION_NOT_FOUND),
         "PlaceHold": ({"section_id": section.id, "quantity": 1, "request_id": "ours"}, Reason.SECTION_NOT_FOUND),
@@ -71,7 +71,7 @@ async def test_buyers_see_and_end_only_their_own_holds(capacity: Capacity) -> No
     section = await capacity.on_sale(10)
     mine = await capacity.place(section.id, buyer="user:ann")
     await capacity.place(section.id, buyer="user:bob")
-    bob = {"role": "buyer", "subject": "user:bob"}
+    bob: dict[str, Any] = {"role": "buyer", "subject": "user:bob"}
     for rpc in ("GetHold", "ConfirmHold", "ReleaseHold"):
         assert (await refused(capacity.call(rpc, **bob, hold_id=mine.id))).reason is Reason.HOLD_NOT_FOUND
     listed = await capacity.call("ListHolds", role="buyer", subject="user:ann", event_id=section.event_id)
@@ -123,7 +123,7 @@ async def test_lists_go_on_where_the_page_before_ended(capacity: Capacity) -> No
 async def test_ended_holds_answer_again_what_became_of_them(capacity: Capacity) -> None:
     section = await capacity.on_sale(10)
     hold = await capacity.place(section.id, 2)
-    buyer = {"role": "buyer", "hold_id": hold.id}
+    buyer: dict[str, Any] = {"role": "buyer", "hold_id": hold.id}
     stale = await refused(capacity.call("ReleaseHold", **buyer, etag="7"))
     assert stale.reason is Reason.ETAG_MISMATCH
     released, first = await capacity.call_with_metadata("ReleaseHold", **buyer, request_id="give back")
@@ -141,7 +141,7 @@ async def test_ended_holds_answer_again_what_became_of_them(capacity: Capacity) 
 
 async def test_sections_of_one_name_are_refused_and_repeated_requests_answered(capacity: Capacity) -> None:
     event_id = await capacity.event()
-    body = {"event_id": event_id, "section": {"name": "Floor", "total": 10}}
+    body: dict[str, Any] = {"event_id": event_id, "section": {"name": "Floor", "total": 10}}
     made, _ = await capacity.call_with_metadata("CreateSection", **body, request_id="floor")
     again, metadata = await capacity.call_with_metadata("CreateSection", **body, request_id="floor")
     assert (again.section, metadata["holdfast-replayed"]) == (made.section, "true")

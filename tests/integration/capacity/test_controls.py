@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -79,9 +79,7 @@ async def test_an_event_created_with_a_capacity_gets_its_section_once(capacity: 
         ({"schedules": [event_pb2.ScheduleControls(schedule_id="a", state="SCHEDULED")]}, "controls.schedules[0]"),
     ],
 )
-async def test_controls_that_cannot_be_read_are_refused(
-    capacity: Capacity, fields: dict[str, object], named: str
-) -> None:
+async def test_controls_that_cannot_be_read_are_refused(capacity: Capacity, fields: dict[str, Any], named: str) -> None:
     controls = capacity.controls(**fields)
     refusal = await refused(capacity.apply(controls))
     assert refusal.reason is Reason.VALIDATION_FAILED
@@ -90,7 +88,9 @@ async def test_controls_that_cannot_be_read_are_refused(
 
 
 async def test_only_events_may_tell_controls(capacity: Capacity) -> None:
-    request = {"controls": {"event_id": new_id(), "organization_id": capacity.organization_id, "version": 1}}
+    request: dict[str, Any] = {
+        "controls": {"event_id": new_id(), "organization_id": capacity.organization_id, "version": 1}
+    }
     for peer in ("gateway", "pricing", "orders"):
         refusal = await refused(capacity.call("ApplyEventControls", role="owner", peer=peer, **request))
         assert refusal.reason is Reason.CALLER_NOT_ALLOWED

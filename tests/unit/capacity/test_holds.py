@@ -105,14 +105,14 @@ def test_which_states_confirm_holds(state: EventState, *, paying: bool) -> None:
 def test_sales_windows_include_both_ends(
     start: float | None, end: float | None, reason: Reason | None, *, of_tier: bool
 ) -> None:
-    bounds = {
+    bounds: dict[str, Any] = {
         "sales_start_time": None if start is None else later(start),
         "sales_end_time": None if end is None else later(end),
     }
     stock = inventory(controls=controls() if of_tier else controls(**bounds))
     line = priced(1, lock(**bounds)) if of_tier else 1
     if reason is None:
-        assert placed(stock, line)
+        assert placed(stock, line).state is HoldState.ACTIVE
         return
     error = refusal(placed, stock, line)
     assert error.reason is reason
@@ -176,11 +176,11 @@ def test_a_section_of_one_date_is_for_that_date_only() -> None:
         (3, {"max_per_customer": 6, "max_per_order": 3}, 3, None),
     ],
 )
-def test_limits(quantity: int, limit: dict[str, int], claimed: int, metadata: dict[str, str] | None) -> None:
+def test_limits(quantity: int, limit: dict[str, Any], claimed: int, metadata: dict[str, str] | None) -> None:
     stock = inventory(section(total=100, min_per_order=2, max_per_order=6))
     line = priced(quantity, lock(**limit))
     if metadata is None:
-        assert placed(stock, line, claimed={"tier": claimed})
+        assert placed(stock, line, claimed={"tier": claimed}).state is HoldState.ACTIVE
         return
     error = refusal(placed, stock, line, claimed={"tier": claimed})
     assert (error.reason, error.metadata) == (Reason.PURCHASE_LIMIT, metadata)
