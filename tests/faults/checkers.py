@@ -92,6 +92,8 @@ class Snapshot:
     """The event's version, as the events service keeps it."""
     controls_known: int = 0
     """The version that capacity goes by."""
+    dead: int = 0
+    """Messages that a consumer gave up on."""
 
 
 def counters_add_up(snapshot: Snapshot) -> list[str]:
@@ -219,6 +221,8 @@ def consumers_agree(snapshot: Snapshot) -> list[str]:
     faults = [] if snapshot.projection == wanted else [f"events keeps {snapshot.projection}, messages say {wanted}"]
     if snapshot.controls_known != snapshot.controls_version:
         faults.append(f"capacity goes by controls {snapshot.controls_known}, events says {snapshot.controls_version}")
+    if snapshot.dead:
+        faults.append(f"consumers gave up on {snapshot.dead} messages")
     return faults
 
 

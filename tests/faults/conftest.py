@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from holdfast.local.ports import choose
+from holdfast.local.settings import SERVICES
 from tests.faults.snapshot import store_of
 from tests.support.mesh import running_mesh
 
@@ -36,10 +38,28 @@ FAST_CLIENTS = {
 }
 
 
+def breakable() -> dict[str, str]:
+    """Return the environment of a mesh whose processes are killed.
+
+    Its ports are not the usual ones: those another mesh would take while the process that has them is down.
+    """
+    listens = [f"HOLDFAST_{service.upper()}_{kind}" for service in SERVICES for kind in ("LISTEN", "METRICS_LISTEN")]
+    ports = [f"HOLDFAST_{server}_PORT" for server in ("POSTGRES", "NATS", "VALKEY")]
+    free: set[int] = set()
+    while len(free) < len(listens) + len(ports):
+        free.add(choose())
+    numbers = iter(free)
+    return (
+        FAST_CLIENTS
+        | {name: f"127.0.0.1:{next(numbers)}" for name in listens}
+        | {name: str(next(numbers)) for name in ports}
+    )
+
+
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """A running mesh with demo data, whose processes are killed one after the other."""
-    with running_mesh(tmp_path_factory.mktemp("faults") / "state", extra=FAST_CLIENTS) as running:
+    with running_mesh(tmp_path_factory.mktemp("faults") / "state", extra=breakable()) as running:
         running.wait_printed("curl")
         yield running
 

@@ -23,7 +23,7 @@ Outcome = Literal["ok", "fail", "unknown"]
 RETRYABLE = frozenset({429, 500, 502, 503, 504})
 ATTEMPT_SECONDS = 6.0
 PAUSE_SECONDS = 0.1
-PRICED, CONFIRMED, RELEASED = 0.25, 0.25, 0.90  # thresholds of a client's random decisions
+PRICED, CONFIRMED, RELEASED = 0.5, 0.25, 0.90  # thresholds of a client's random decisions
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,9 @@ async def trade(  # noqa: PLR0913 (whom, what, how much)
 ) -> None:
     """Let clients place holds and confirm or release some of them, until the recorder has enough.
 
-    Bounded by `operations` for each client and by `seconds`; a call that has begun is repeated for as long again. A
-    seed gives the same decisions again; what the scheduler makes of them differs.
+    Every second client never asks for a price, so that trade goes on while prices cannot be had. Bounded by
+    `operations` for each client and by `seconds`; a call that has begun is repeated for as long again. A seed gives
+    the same decisions again; what the scheduler makes of them differs.
     """
     deadline = time.monotonic() + seconds
     limits = httpx.Limits(max_connections=clients)
@@ -213,15 +214,15 @@ async def trade(  # noqa: PLR0913 (whom, what, how much)
             for _ in range(operations):
                 if recorder.enough.is_set() or time.monotonic() > deadline:
                     return
-                await _trade_once(client, chance)
+                await _trade_once(client, chance, priced=number % 2 == 1 and chance.random() < PRICED)
 
         async with asyncio.TaskGroup() as group:
             for number in range(clients):
                 group.create_task(one(number))
 
 
-async def _trade_once(client: Client, chance: random.Random) -> None:
-    hold = await client.place(chance.randint(1, 3), priced=chance.random() < PRICED)
+async def _trade_once(client: Client, chance: random.Random, *, priced: bool) -> None:
+    hold = await client.place(chance.randint(1, 3), priced=priced)
     choice = chance.random()
     if hold.outcome != "ok":
         return

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import nats
 import psycopg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
 from psycopg.rows import namedtuple_row
 
 from holdfast.api.capacity.v1 import hold_pb2, messages_pb2
+from holdfast.common import streams
 from tests.faults.checkers import Change, Counters, Projection, Snapshot, StoredHold, StoredSale
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ POLL_SECONDS = 0.1
 FETCH_SIZE = 500
 MESSAGES_MAX = 100_000
 ANSWER_SECONDS = 10
-STREAM = "CAPACITY"
 CONSUMER = "events-inventory"
 
 VERSIONS = (
@@ -106,7 +107,7 @@ async def settled(store: Store, show: Show, *, seconds: float = SETTLE_SECONDS) 
         applied = snapshot.projection.position == snapshot.version
         known = snapshot.controls_known == snapshot.controls_version
         if (applied and known and not snapshot.unpublished) or loop.time() > deadline:
-            return replace(snapshot, stream=await from_stream(store, show))
+            return replace(snapshot, stream=await from_stream(store, show), dead=await count_dead(store, show))
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -147,14 +148,35 @@ async def from_database(store: Store, show: Show) -> Snapshot:
 async def from_stream(store: Store, show: Show) -> tuple[Change, ...]:
     """Read all messages of an event's inventory that the stream has, in its order; at most MESSAGES_MAX."""
     async with _messages(store) as context:
-        return tuple([_change(message.data) for message in await _all(context, show)])
+        return tuple([_change(message.data) for message in await _all(context, "CAPACITY", _subject(show))])
+
+
+async def count_dead(store: Store, show: Show) -> int:
+    """Count the messages about an event that a consumer gave up on."""
+    subject = f"dead.*.*.{show.organization_id}.{show.event_id}.>"
+    async with _messages(store) as context:
+        try:
+            return len(await _all(context, "DEAD", subject))
+        except NotFoundError:  # the stream is made for the first message
+            return 0
 
 
 async def delete_message(store: Store, show: Show, *, number: int) -> None:
     """Take the message of an event with this number, counted from 1, out of the stream."""
     async with _messages(store) as context:
-        message = (await _all(context, show))[number - 1]
-        assert await context.delete_msg(STREAM, message.metadata.sequence.stream)
+        message = (await _all(context, "CAPACITY", _subject(show)))[number - 1]
+        assert await context.delete_msg("CAPACITY", message.metadata.sequence.stream)
+
+
+async def bury(store: Store, show: Show) -> None:
+    """Put a message about an event where consumers put what they gave up on."""
+    async with _messages(store) as context:
+        await streams.declare(context, "DEAD")
+        await context.publish(f"dead.planted.{_subject(show)}", b"", stream="DEAD")
+
+
+def _subject(show: Show) -> str:
+    return f"capacity.{show.organization_id}.{show.event_id}.inventory_changed"
 
 
 @asynccontextmanager
@@ -166,10 +188,9 @@ async def _messages(store: Store) -> AsyncIterator[JetStreamContext]:
         await client.close()
 
 
-async def _all(context: JetStreamContext, show: Show) -> list[Msg]:
-    subject = f"capacity.{show.organization_id}.{show.event_id}.inventory_changed"
+async def _all(context: JetStreamContext, stream: str, subject: str) -> list[Msg]:
     config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, filter_subject=subject)
-    subscription = await context.pull_subscribe(subject, stream=STREAM, config=config)
+    subscription = await context.pull_subscribe(subject, stream=stream, config=config)
     waiting = min((await subscription.consumer_info()).num_pending or 0, MESSAGES_MAX)
     messages: list[Msg] = []
     while len(messages) < waiting:

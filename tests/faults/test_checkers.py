@@ -154,6 +154,10 @@ def test_a_controls_message_that_is_missing_is_found() -> None:
     assert consumers_agree(replace(SOUND, controls_version=3, controls_known=2))
 
 
+def test_a_message_that_was_given_up_is_found() -> None:
+    assert consumers_agree(replace(SOUND, dead=1)) == ["consumers gave up on 1 messages"]
+
+
 def test_different_answers_to_one_key_are_found() -> None:
     history = [operation("place", "k1", "ok", "h1", 2, ("a", "b"))]
     assert one_effect_per_key(history, SOUND) == ["key k1 was answered in 2 ways"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.faults
 
-MEANWHILE = 60
+MEANWHILE = 40
 """Operations that must be acknowledged while something that selling does not need is away."""
 PRICE_REFUSED = "503 DEPENDENCY_UNAVAILABLE pricing"
 

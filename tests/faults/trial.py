@@ -83,6 +83,7 @@ def new_show(mesh: Mesh, *, places: int = PLACES) -> Show:
 async def trading(mesh: Mesh, store: Store, *, seed: int, path: Path) -> AsyncIterator[Trial]:
     """Let clients trade on a fresh show for the length of a block; it begins when they are under way."""
     print(f"seed {seed}, history {path}")  # noqa: T201 — shown when the test fails
+    await asyncio.to_thread(mesh.wait_healthy)  # whatever a failed trial left behind
     show = await asyncio.to_thread(new_show, mesh)
     recorder = Recorder(seed)
     token = await asyncio.to_thread(mesh.token, "buyer", subject="bob")
