@@ -27,8 +27,11 @@ from holdfast.api.capacity.v1 import (
 )
 from holdfast.api.events.v1 import event_pb2
 from holdfast.capacity.app import CapacityApp
+from holdfast.capacity.domain.placing import LineRequest, PlaceRequest
+from holdfast.capacity.operations import holds as operations
 from holdfast.capacity.settings import CapacitySettings
 from holdfast.common.authority import create_authority, issue
+from holdfast.common.database import Database
 from holdfast.common.errors import DomainError
 from holdfast.common.ids import new_id
 from holdfast.common.mesh_identity import MeshIdentity, Principal
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from holdfast.common.database import Transaction
     from holdfast.common.rpc_server import RpcServer
     from holdfast.local.nats import EmbeddedNats
     from tests.support.postgres import TestDatabase
@@ -192,6 +196,41 @@ class Capacity:
         )
         hold: hold_pb2.Hold = answer.hold
         return hold
+
+    async def fill(self, section: section_pb2.Section, count: int, *, hold_ttl_seconds: int = 900) -> list[str]:
+        """Place very many holds of one place each, by the service's own operation, a hundred in a transaction."""
+        requests = [
+            PlaceRequest(
+                hold_id=new_id(),
+                event_id=section.event_id,
+                customer_id="user:buyer",
+                placed_by="user:buyer",
+                lines=(LineRequest(section.id, None, 1),),
+                hold_ttl_seconds=hold_ttl_seconds,
+            )
+            for _ in range(count)
+        ]
+        async with self.database_of_the_service() as database:
+            for start in range(0, count, 100):
+
+                async def place(transaction: Transaction, start: int = start) -> None:
+                    for request in requests[start : start + 100]:
+                        await operations.place_hold(transaction, section.event_id, request)
+
+                await database.run(place, organization_id=self.organization_id)
+        return [request.hold_id for request in requests]
+
+    @asynccontextmanager
+    async def database_of_the_service(self) -> AsyncIterator[Database]:
+        """Open the database as the service's role."""
+        database = Database(
+            dsn=self.database.dsn("capacity_service"), pool_size=1, application_name="test", schema="capacity"
+        )
+        await database.start()
+        try:
+            yield database
+        finally:
+            await database.close()
 
     async def read(self, section_id: str) -> section_pb2.Section:
         shown: section_pb2.Section = (await self.call("GetSection", section_id=section_id)).section

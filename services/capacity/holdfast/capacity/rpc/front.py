@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from holdfast.capacity.domain.inventory import TidyFirst
+from holdfast.capacity.engine.lanes import Lanes
 from holdfast.capacity.operations import controls
 from holdfast.capacity.operations.access import Viewer
 from holdfast.common import ids
@@ -34,6 +35,7 @@ class Front:
 
     def __init__(self, *, database: Database, outside: Outside, tokens: PageTokens, metrics: Metrics) -> None:
         self._database = database
+        self._lanes = Lanes()
         self.outside = outside
         self.tokens = tokens
         self.metrics = metrics
@@ -51,6 +53,11 @@ class Front:
                 raise
         await self.learn(call, event_id)
         return await self.run(call, operation)
+
+    async def run_in_turn(self, call: Call, event_id: str, operation: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run an operation on an event as `run_tidying` does, after those of this process that came before."""
+        async with self._lanes.of(call.organization_id, event_id):
+            return await self.run_tidying(call, operation)
 
     async def run_tidying(self, call: Call, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run an operation; when it asks for that, bring rows of its event up to date in commits of their own first."""

@@ -67,8 +67,8 @@ class HoldServicer:
         outcome = await self._with_prices(call, event_id, wanted, places)
         if isinstance(outcome, PlaceRequest):
             priced = outcome
-            outcome = await self._front.run_tidying(
-                call, lambda transaction: operations.place_hold(transaction, event_id, priced)
+            outcome = await self._front.run_in_turn(
+                call, event_id, lambda transaction: operations.place_hold(transaction, event_id, priced)
             )
         self._front.replayed(call, request, replayed=outcome.replayed)
         if not outcome.replayed:
