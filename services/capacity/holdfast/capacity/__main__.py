@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from holdfast.capacity.app import SCHEMA, SERVICE, CapacityApp, RelayApp
+from holdfast.capacity.app import SCHEMA, SERVICE, CapacityApp
 from holdfast.capacity.settings import CapacitySettings
+from holdfast.capacity.store.journal import JournalSource
 from holdfast.common import logging, service
 from holdfast.common.migrations_command import migrate
+from holdfast.common.relay_app import RelayApp
 from holdfast.common.settings import MeshSettings, load
 
 
@@ -25,7 +27,10 @@ def main() -> None:
         return
     mesh, settings = load(MeshSettings, CapacitySettings)
     logging.configure(service=SERVICE, level=mesh.log_level, format=mesh.log_format)
-    service.run((lambda: CapacityApp(mesh, settings)) if command == "serve" else (lambda: RelayApp(mesh, settings)))
+    if command == "serve":
+        service.run(lambda: CapacityApp(mesh, settings))
+    else:
+        service.run(lambda: RelayApp(mesh, settings, schema=SCHEMA, source=JournalSource))
 
 
 if __name__ == "__main__":

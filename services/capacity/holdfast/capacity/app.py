@@ -17,10 +17,9 @@ from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.store.journal import JournalSource
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
-from holdfast.common.messaging import Messaging
 from holdfast.common.metrics import Metrics
 from holdfast.common.pagination import PageTokens
-from holdfast.common.relay import Relay
+from holdfast.common.relay_app import RelayApp
 from holdfast.common.rpc_client import Peer
 from holdfast.common.rpc_server import RpcServer
 from holdfast.common.tasks import Background, watch_loop_lag
@@ -35,74 +34,10 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "capacity"
 SCHEMA: Final = "capacity"
-STREAM: Final = "CAPACITY"
-RELAY_POOL_SIZE: Final = 2
 
 # Sessions of the engine: a frozen replica frees the event within seconds.
 LOCK_TIMEOUT_SECONDS: Final = 1.5
 IDLE_IN_TRANSACTION_TIMEOUT_SECONDS: Final = 2.0
-
-
-class RelayApp:
-    """The relay of the journal alone; several may run, and run in `serve` too; a lease lets one of them work."""
-
-    def __init__(
-        self,
-        mesh: MeshSettings,
-        settings: CapacitySettings,
-        *,
-        metrics: Metrics | None = None,
-        telemetry: Telemetry | None = None,
-    ) -> None:
-        self._settings = settings
-        self.metrics = metrics or Metrics(SERVICE)
-        self.telemetry = telemetry or Telemetry(
-            service=SERVICE, endpoint=mesh.trace_endpoint, ratio=mesh.trace_sample_ratio
-        )
-        self._alone = metrics is None
-        self._database = Database(
-            dsn=settings.relay_dsn.get_secret_value(),
-            pool_size=RELAY_POOL_SIZE,
-            application_name=f"holdfast-{SERVICE}-relay",
-            schema=SCHEMA,
-            allow_cross_organization=True,
-            metrics=self.metrics,
-        )
-        self.messaging = Messaging(url=mesh.nats_url, service=SERVICE, publishes=(STREAM,), metrics=self.metrics)
-        self._relay = Relay(
-            database=self._database,
-            source=JournalSource(self.metrics),
-            publisher=self.messaging,
-            metrics=self.metrics,
-        )
-        self._opened = AsyncExitStack()
-        self._running = False
-
-    @property
-    def ready(self) -> bool:
-        """Whether it relays, or stands by to."""
-        return self._running
-
-    async def start(self) -> None:
-        """Open the database and begin to relay; NATS may come later. StartRefused on an unsafe database."""
-        if self._alone:
-            self.telemetry.start()
-            self._opened.push_async_callback(self.telemetry.stop)
-            operations = await self.metrics.serve(self._settings.metrics_listen, ready=lambda: self.ready)
-            self._opened.push_async_callback(operations.stop)
-        self._opened.push_async_callback(self._database.close)
-        await self._database.start()
-        self._opened.push_async_callback(self.messaging.close)
-        await self.messaging.start()
-        background = Background("relay", self._relay.run, metrics=self.metrics)
-        self._opened.push_async_callback(background.stop)
-        background.start()
-        self._running = True
-
-    async def stop(self) -> None:
-        """Stop relaying and close what `start` opened, in reverse."""
-        self._running = False
-        await self._opened.aclose()
 
 
 class CapacityApp:
@@ -132,7 +67,9 @@ class CapacityApp:
             allow_cross_organization=True,
             metrics=self.metrics,
         )
-        self._relay = RelayApp(mesh, settings, metrics=self.metrics, telemetry=self._telemetry)
+        self._relay = RelayApp(
+            mesh, settings, schema=SCHEMA, source=JournalSource, metrics=self.metrics, telemetry=self._telemetry
+        )
         self._events = Peer(name="events", target=mesh.events_address, identity=identity, metrics=self.metrics)
         self._pricing = Peer(name="pricing", target=mesh.pricing_address, identity=identity, metrics=self.metrics)
         self._reaper = Reaper(

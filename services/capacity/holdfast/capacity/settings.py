@@ -25,7 +25,9 @@ class CapacitySettings(ServiceSettings):
         description="PostgreSQL as `holdfast_capacity_sweeper`, which finds what is due across organizations."
     )
     reaper: Literal["on", "off"] = Field(
-        default="on", description="Whether holds whose time is over are tidied up; off changes nothing a buyer sees."
+        default="on",
+        description="Whether rows are tidied up: holds whose time is over, the rest of a large cancellation. Off "
+        "changes nothing that a buyer sees; what it leaves is done, and told by messages, once it is on again.",
     )
     reaper_interval_seconds: float = Field(
         default=1.0, gt=0, le=3600, description="How long the reaper rests when nothing is due."

@@ -6,8 +6,9 @@ import argparse
 
 from holdfast.common import logging, service
 from holdfast.common.migrations_command import migrate
+from holdfast.common.relay_app import RelayApp
 from holdfast.common.settings import MeshSettings, load
-from holdfast.events.app import EventsApp, RelayApp
+from holdfast.events.app import EventsApp, outbox_source
 from holdfast.events.outside import SERVICE
 from holdfast.events.settings import EventsSettings
 from holdfast.events.store.tables import SCHEMA
@@ -27,7 +28,10 @@ def main() -> None:
         return
     mesh, settings = load(MeshSettings, EventsSettings)
     logging.configure(service=SERVICE, level=mesh.log_level, format=mesh.log_format)
-    service.run((lambda: EventsApp(mesh, settings)) if command == "serve" else (lambda: RelayApp(mesh, settings)))
+    if command == "serve":
+        service.run(lambda: EventsApp(mesh, settings))
+    else:
+        service.run(lambda: RelayApp(mesh, settings, schema=SCHEMA, source=outbox_source))
 
 
 if __name__ == "__main__":

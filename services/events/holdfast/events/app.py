@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from holdfast.api.events.v1 import (
     event_service_pb2,
@@ -14,11 +14,10 @@ from holdfast.api.events.v1 import (
 )
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
-from holdfast.common.messaging import Messaging
 from holdfast.common.metrics import Metrics
 from holdfast.common.outbox import OutboxSource
 from holdfast.common.pagination import PageTokens
-from holdfast.common.relay import Relay
+from holdfast.common.relay_app import RelayApp
 from holdfast.common.rpc_client import Peer
 from holdfast.common.rpc_server import RpcServer
 from holdfast.common.tasks import Background, watch_loop_lag
@@ -42,61 +41,10 @@ if TYPE_CHECKING:
     from holdfast.common.settings import MeshSettings
     from holdfast.events.settings import EventsSettings
 
-STREAM: Final = "EVENTS"
-RELAY_POOL_SIZE: Final = 4
 
-
-def _across(settings: EventsSettings, metrics: Metrics) -> Database:
-    """Make the pool of the relay's role, which works across organizations: outbox, leases, due work, the clock."""
-    return Database(
-        dsn=settings.relay_dsn.get_secret_value(),
-        pool_size=RELAY_POOL_SIZE,
-        application_name=f"holdfast-{SERVICE}-relay",
-        schema=SCHEMA,
-        allow_cross_organization=True,
-        metrics=metrics,
-    )
-
-
-class RelayApp:
-    """The relay alone, as a process of its own; the lease decides between it and those that run in `serve`."""
-
-    def __init__(self, mesh: MeshSettings, settings: EventsSettings) -> None:
-        self._settings = settings
-        self.metrics = Metrics(SERVICE)
-        self._telemetry = Telemetry(service=SERVICE, endpoint=mesh.trace_endpoint, ratio=mesh.trace_sample_ratio)
-        self._database = _across(settings, self.metrics)
-        self._messaging = Messaging(url=mesh.nats_url, service=SERVICE, publishes=(STREAM,), metrics=self.metrics)
-        self._relay = Relay(
-            database=self._database, source=OutboxSource(SCHEMA), publisher=self._messaging, metrics=self.metrics
-        )
-        self._opened = AsyncExitStack()
-        self._running = False
-
-    @property
-    def ready(self) -> bool:
-        """Whether it relays, or stands by to."""
-        return self._running
-
-    async def start(self) -> None:
-        """Open the database and begin to relay; NATS may come later. StartRefused on an unsafe database."""
-        self._telemetry.start()
-        self._opened.push_async_callback(self._telemetry.stop)
-        operations = await self.metrics.serve(self._settings.metrics_listen, ready=lambda: self.ready)
-        self._opened.push_async_callback(operations.stop)
-        self._opened.push_async_callback(self._database.close)
-        await self._database.start()
-        self._opened.push_async_callback(self._messaging.close)
-        await self._messaging.start()
-        background = Background("relay", self._relay.run, metrics=self.metrics)
-        self._opened.push_async_callback(background.stop)
-        background.start()
-        self._running = True
-
-    async def stop(self) -> None:
-        """Stop relaying and close what `start` opened, in reverse."""
-        self._running = False
-        await self._opened.aclose()
+def outbox_source(_metrics: Metrics) -> OutboxSource:
+    """Make what the relay publishes."""
+    return OutboxSource(SCHEMA)
 
 
 class EventsApp:
@@ -126,10 +74,12 @@ class EventsApp:
             schema=SCHEMA,
             metrics=self.metrics,
         )
-        self._across = _across(settings, self.metrics)
-        self._own_clock = DatabaseClock(self._across)
+        self._relay = RelayApp(
+            mesh, settings, schema=SCHEMA, source=outbox_source, metrics=self.metrics, telemetry=self._telemetry
+        )
+        # The relay's role works across organizations: it also finds what is due, and reads the clock.
+        self._own_clock = DatabaseClock(self._relay.database)
         self._clock: Clock = clock or self._own_clock
-        self._messaging = Messaging(url=mesh.nats_url, service=SERVICE, publishes=(STREAM,), metrics=self.metrics)
         self._capacity = Peer(name="capacity", target=mesh.capacity_address, identity=identity, metrics=self.metrics)
         self._pricing = Peer(name="pricing", target=mesh.pricing_address, identity=identity, metrics=self.metrics)
         self._outside = Outside(capacity=self._capacity, pricing=self._pricing)
@@ -167,12 +117,11 @@ class EventsApp:
         self._opened.push_async_callback(self._telemetry.stop)
         operations = await self.metrics.serve(self._settings.metrics_listen, ready=lambda: self.ready)
         self._opened.push_async_callback(operations.stop)
-        for database in (self._database, self._across):
-            self._opened.push_async_callback(database.close)
-            await database.start()
+        self._opened.push_async_callback(self._database.close)
+        await self._database.start()
+        self._opened.push_async_callback(self._relay.stop)
+        await self._relay.start()
         await self._own_clock.synchronize()
-        self._opened.push_async_callback(self._messaging.close)
-        await self._messaging.start()
         for peer in (self._capacity, self._pricing):
             self._opened.push_async_callback(peer.close)
             await peer.start()
@@ -184,17 +133,13 @@ class EventsApp:
         self._serving = True
 
     def _backgrounds(self) -> list[Background]:
-        relay = Relay(
-            database=self._across, source=OutboxSource(SCHEMA), publisher=self._messaging, metrics=self.metrics
-        )
-        timers = Timers(database=self._database, lookout=self._across, clock=self._clock, outside=self._outside)
+        timers = Timers(database=self._database, lookout=self._relay.database, clock=self._clock, outside=self._outside)
         inventories = InventoryConsumer(database=self._database, clock=self._clock, outside=self._outside)
         loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
             "clock": self._own_clock.run,
             "loop-lag": partial(watch_loop_lag, self.metrics),
-            "relay": relay.run,
             "timers": timers.run,
-            "inventories": partial(self._messaging.consume, inventories.consumer()),
+            "inventories": partial(self._relay.messaging.consume, inventories.consumer()),
         }
         return [Background(name, run, metrics=self.metrics) for name, run in loops.items()]
 

@@ -6,8 +6,9 @@ import argparse
 
 from holdfast.common import logging, service
 from holdfast.common.migrations_command import migrate
+from holdfast.common.relay_app import RelayApp
 from holdfast.common.settings import MeshSettings, load
-from holdfast.pricing.app import SCHEMA, SERVICE, PricingApp, RelayApp
+from holdfast.pricing.app import SCHEMA, SERVICE, PricingApp, outbox_source
 from holdfast.pricing.settings import PricingSettings
 
 
@@ -25,7 +26,10 @@ def main() -> None:
         return
     mesh, settings = load(MeshSettings, PricingSettings)
     logging.configure(service=SERVICE, level=mesh.log_level, format=mesh.log_format)
-    service.run((lambda: PricingApp(mesh, settings)) if command == "serve" else (lambda: RelayApp(mesh, settings)))
+    if command == "serve":
+        service.run(lambda: PricingApp(mesh, settings))
+    else:
+        service.run(lambda: RelayApp(mesh, settings, schema=SCHEMA, source=outbox_source))
 
 
 if __name__ == "__main__":

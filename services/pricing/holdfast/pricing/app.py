@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Final
 from holdfast.api.pricing.v1 import price_tier_service_pb2, quote_service_pb2
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
-from holdfast.common.messaging import Messaging
 from holdfast.common.metrics import Metrics
 from holdfast.common.outbox import OutboxSource
 from holdfast.common.pagination import PageTokens
-from holdfast.common.relay import Relay
+from holdfast.common.relay_app import RelayApp
 from holdfast.common.rpc_client import Peer
 from holdfast.common.rpc_server import RpcServer
-from holdfast.common.tasks import Background
 from holdfast.common.telemetry import Telemetry
 from holdfast.pricing.rpc.belonging import Belonging
 from holdfast.pricing.rpc.price_tiers import PriceTierServicer
@@ -27,67 +25,11 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "pricing"
 SCHEMA: Final = "pricing"
-STREAM: Final = "PRICING"
-RELAY_POOL_SIZE: Final = 2
 
 
-class RelayApp:
-    """The relay alone: several may run, and run in `serve` too; a lease lets one of them work."""
-
-    def __init__(
-        self,
-        mesh: MeshSettings,
-        settings: PricingSettings,
-        *,
-        metrics: Metrics | None = None,
-        telemetry: Telemetry | None = None,
-    ) -> None:
-        self._settings = settings
-        self.metrics = metrics or Metrics(SERVICE)
-        self.telemetry = telemetry or Telemetry(
-            service=SERVICE, endpoint=mesh.trace_endpoint, ratio=mesh.trace_sample_ratio
-        )
-        self._alone = metrics is None
-        self._database = Database(
-            dsn=settings.relay_dsn.get_secret_value(),
-            pool_size=RELAY_POOL_SIZE,
-            application_name=f"holdfast-{SERVICE}-relay",
-            schema=SCHEMA,
-            allow_cross_organization=True,
-            metrics=self.metrics,
-        )
-        self._messaging = Messaging(url=mesh.nats_url, service=SERVICE, publishes=(STREAM,), metrics=self.metrics)
-        self._relay = Relay(
-            database=self._database, source=OutboxSource(SCHEMA), publisher=self._messaging, metrics=self.metrics
-        )
-        self._opened = AsyncExitStack()
-        self._running = False
-
-    @property
-    def ready(self) -> bool:
-        """Whether it relays, or stands by to."""
-        return self._running
-
-    async def start(self) -> None:
-        """Open the database and begin to relay; NATS may come later. StartRefused on an unsafe database."""
-        if self._alone:
-            self.telemetry.start()
-            self._opened.push_async_callback(self.telemetry.stop)
-            operations = await self.metrics.serve(self._settings.metrics_listen, ready=lambda: self.ready)
-            self._opened.push_async_callback(operations.stop)
-        self._opened.push_async_callback(self._database.close)
-        await self._database.start()
-        self._opened.push_async_callback(self._messaging.close)
-        await self._messaging.start()
-        background = Background("relay", self._relay.run, metrics=self.metrics)
-        self._opened.push_async_callback(background.stop)
-        background.start()
-        self._running = True
-
-    async def stop(self) -> None:
-        """Stop relaying and close what `start` opened, in reverse."""
-        self._running = False
-        await self._opened.aclose()
+def outbox_source(_metrics: Metrics) -> OutboxSource:
+    """Make what the relay publishes."""
+    return OutboxSource(SCHEMA)
 
 
 class PricingApp:
@@ -107,7 +49,9 @@ class PricingApp:
             schema=SCHEMA,
             metrics=self.metrics,
         )
-        self._relay = RelayApp(mesh, settings, metrics=self.metrics, telemetry=self._telemetry)
+        self._relay = RelayApp(
+            mesh, settings, schema=SCHEMA, source=outbox_source, metrics=self.metrics, telemetry=self._telemetry
+        )
         self._events = Peer(name="events", target=mesh.events_address, identity=self._identity, metrics=self.metrics)
         self._capacity = Peer(
             name="capacity", target=mesh.capacity_address, identity=self._identity, metrics=self.metrics
