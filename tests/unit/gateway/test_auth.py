@@ -301,6 +301,7 @@ async def test_remembered_tokens_are_bounded(
         json.dumps({"keys": [ECKey.generate_key("P-256", {"alg": "ES384"}).as_dict(private=False)]}),
         json.dumps({"keys": [{"kty": "EC"}, 5, {}]}),
     ],
+    ids=["empty", "list", "no-keys", "none", "map", "secret", "for-encryption", "P-384", "ES384", "broken"],
 )
 async def test_a_key_file_without_a_usable_key_stops_the_start(tmp_path: Path, content: str) -> None:
     path = tmp_path / "jwks.json"
