@@ -266,8 +266,8 @@ class Error(_message.Message):
         Metadata: `{}`
         """
         NOT_BUILT_YET: Error._Reason.ValueType  # 160
-        """UNIMPLEMENTED. The contract is published, the RPC is not built yet.
-        Metadata: `{"rpc": "ExchangeSeats"}`
+        """UNIMPLEMENTED. The contract is published, the RPC, or the field of it that the metadata names, is not built yet.
+        Metadata: `{"rpc": "PlaceHold", "field": "coupon_code"}`
         """
         METHOD_NOT_ALLOWED: Error._Reason.ValueType  # 161
         """UNIMPLEMENTED (405 over REST). The path exists, this method does not.
@@ -518,8 +518,8 @@ class Error(_message.Message):
     Metadata: `{}`
     """
     NOT_BUILT_YET: Error.Reason.ValueType  # 160
-    """UNIMPLEMENTED. The contract is published, the RPC is not built yet.
-    Metadata: `{"rpc": "ExchangeSeats"}`
+    """UNIMPLEMENTED. The contract is published, the RPC, or the field of it that the metadata names, is not built yet.
+    Metadata: `{"rpc": "PlaceHold", "field": "coupon_code"}`
     """
     METHOD_NOT_ALLOWED: Error.Reason.ValueType  # 161
     """UNIMPLEMENTED (405 over REST). The path exists, this method does not.

@@ -98,8 +98,13 @@ class FieldHint(_message.Message):
 
     INSTEAD_FIELD_NUMBER: _builtins.int
     FORMERLY_FIELD_NUMBER: _builtins.int
+    NOT_BUILT_FIELD_NUMBER: _builtins.int
     instead: _builtins.str
     """What to do instead of setting this output-only field: `call PublishEvent, StartSales, …`."""
+    not_built: _builtins.bool
+    """Accepted by the contract, not honoured yet: a request in which it is set is refused with NOT_BUILT_YET,
+    whose metadata names the field. On a member of a oneof, that member; on a message, whatever is inside it.
+    """
     @_builtins.property
     def formerly(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names that older clients use for this field; they are refused, naming the present one."""
@@ -109,10 +114,11 @@ class FieldHint(_message.Message):
         *,
         instead: _builtins.str = ...,
         formerly: _abc.Iterable[_builtins.str] | None = ...,
+        not_built: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["formerly", b"formerly", "instead", b"instead"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["formerly", b"formerly", "instead", b"instead", "not_built", b"not_built"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
