@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
+from holdfast.common.contracts import contract_services
 from holdfast.gateway.json_reader import is_map
-from holdfast.gateway.routes import contract_services
 
 if TYPE_CHECKING:
     import random

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from google.api import annotations_pb2
 
+from holdfast.common.contracts import contract_services
 from holdfast.common.errors import DomainError, Reason
-from holdfast.gateway.routes import Routes, contract_services
+from holdfast.gateway.routes import Routes
 
 ROUTES = Routes(contract_services())
 
