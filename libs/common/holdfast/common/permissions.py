@@ -19,6 +19,7 @@ READS: Final = frozenset(
         "events.read",
         "sections.read",
         "pricing.read",
+        "coupons.read",
         "holds.read",
         "inventory.read",
     }
@@ -34,6 +35,8 @@ WRITES: Final = frozenset(
         "events.cancel",
         "sections.write",
         "pricing.write",
+        "pricing.quote",
+        "coupons.write",
         "holds.place",
         "holds.manage",
         "holds.read_all",
@@ -57,14 +60,18 @@ _ROLES: dict[str, frozenset[str]] = {
         "events.cancel",
         "sections.write",
         "pricing.write",
+        "pricing.quote",
+        "coupons.write",
         "holds.manage",
         "holds.read_all",
     },
-    "box_office": READS | {"events.read_private", "holds.place", "holds.manage", "holds.read_all"},
+    "box_office": READS | {"events.read_private", "pricing.quote", "holds.place", "holds.manage", "holds.read_all"},
     "scanner": frozenset({"events.read", "events.read_private"}),
     "analyst": READS | {"events.read_private", "holds.read_all"},
-    "buyer": frozenset({"venues.read", "events.read", "sections.read", "pricing.read", "holds.place", "holds.read"}),
-    "service": READS | {"events.read_private", "holds.place", "holds.manage", "holds.read_all"},
+    "buyer": frozenset(
+        {"venues.read", "events.read", "sections.read", "pricing.read", "pricing.quote", "holds.place", "holds.read"}
+    ),
+    "service": READS | {"events.read_private", "pricing.quote", "holds.place", "holds.manage", "holds.read_all"},
 }
 
 ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(_ROLES)

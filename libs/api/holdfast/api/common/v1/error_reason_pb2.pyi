@@ -128,6 +128,14 @@ class Error(_message.Message):
         """NOT_FOUND. No such path of the REST API.
         Metadata: `{"path": "/api/v1/evnts"}`
         """
+        COUPON_NOT_FOUND: Error._Reason.ValueType  # 49
+        """NOT_FOUND. No coupon of this id or code in the caller's organization.
+        Metadata: `{"coupon_code": "SPRING"}`
+        """
+        QUOTE_NOT_FOUND: Error._Reason.ValueType  # 50
+        """NOT_FOUND. No such quote, or not the caller's.
+        Metadata: `{"quote_id": "…"}`
+        """
         SLUG_TAKEN: Error._Reason.ValueType  # 60
         """ALREADY_EXISTS. The slug is taken in this organization.
         Metadata: `{"slug": "paradiso-jazz-night", "id": "…"}`
@@ -147,6 +155,10 @@ class Error(_message.Message):
         ETAG_MISMATCH: Error._Reason.ValueType  # 64
         """ABORTED (412 with If-Match). The resource changed since the etag was read.
         Metadata: `{"etag": "7"}`
+        """
+        COUPON_CODE_TAKEN: Error._Reason.ValueType  # 65
+        """ALREADY_EXISTS. The organization has a coupon of this code, in upper or lower case.
+        Metadata: `{"coupon_code": "SPRING", "coupon_id": "…"}`
         """
         INSUFFICIENT_CAPACITY: Error._Reason.ValueType  # 80
         """FAILED_PRECONDITION. Fewer places are free than asked for.
@@ -239,6 +251,31 @@ class Error(_message.Message):
         PRICE_TIER_NOT_APPLICABLE: Error._Reason.ValueType  # 102
         """FAILED_PRECONDITION. The price tier is inactive, or does not belong to the section, schedule or event.
         Metadata: `{"price_tier_id": "…", "section_id": "…"}`
+        """
+        COUPON_NOT_ACTIVE: Error._Reason.ValueType  # 103
+        """FAILED_PRECONDITION. The coupon is deactivated, or its time has not come or is over.
+        Metadata: `{"coupon_code": "SPRING", "start_time": "…", "end_time": "…", "next_change_time": "…"}`
+        """
+        COUPON_NOT_APPLICABLE: Error._Reason.ValueType  # 104
+        """FAILED_PRECONDITION. The coupon is for another event, or in another currency than the price tier.
+        Metadata: `{"coupon_code": "SPRING", "event_id": "…"}`
+        """
+        PRICE_TIER_NOT_DYNAMIC: Error._Reason.ValueType  # 105
+        """FAILED_PRECONDITION. The price tier is not dynamic, so it has no current price to move.
+        Metadata: `{"price_tier_id": "…"}`
+        """
+        PRICE_TIER_LOCKED: Error._Reason.ValueType  # 106
+        """FAILED_PRECONDITION. A hold or sale has locked a price at this tier, so it stays; deactivate it
+        instead.
+        Metadata: `{"price_tier_id": "…"}`
+        """
+        QUOTE_EXPIRED: Error._Reason.ValueType  # 107
+        """FAILED_PRECONDITION. The quote's time is over; ask for a new one.
+        Metadata: `{"quote_id": "…", "expire_time": "…"}`
+        """
+        QUOTE_NOT_APPLICABLE: Error._Reason.ValueType  # 108
+        """FAILED_PRECONDITION. The quote has no line of this section, date, price tier and number of tickets.
+        Metadata: `{"quote_id": "…", "section_id": "…"}`
         """
         RATE_LIMITED: Error._Reason.ValueType  # 120
         """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
@@ -380,6 +417,14 @@ class Error(_message.Message):
     """NOT_FOUND. No such path of the REST API.
     Metadata: `{"path": "/api/v1/evnts"}`
     """
+    COUPON_NOT_FOUND: Error.Reason.ValueType  # 49
+    """NOT_FOUND. No coupon of this id or code in the caller's organization.
+    Metadata: `{"coupon_code": "SPRING"}`
+    """
+    QUOTE_NOT_FOUND: Error.Reason.ValueType  # 50
+    """NOT_FOUND. No such quote, or not the caller's.
+    Metadata: `{"quote_id": "…"}`
+    """
     SLUG_TAKEN: Error.Reason.ValueType  # 60
     """ALREADY_EXISTS. The slug is taken in this organization.
     Metadata: `{"slug": "paradiso-jazz-night", "id": "…"}`
@@ -399,6 +444,10 @@ class Error(_message.Message):
     ETAG_MISMATCH: Error.Reason.ValueType  # 64
     """ABORTED (412 with If-Match). The resource changed since the etag was read.
     Metadata: `{"etag": "7"}`
+    """
+    COUPON_CODE_TAKEN: Error.Reason.ValueType  # 65
+    """ALREADY_EXISTS. The organization has a coupon of this code, in upper or lower case.
+    Metadata: `{"coupon_code": "SPRING", "coupon_id": "…"}`
     """
     INSUFFICIENT_CAPACITY: Error.Reason.ValueType  # 80
     """FAILED_PRECONDITION. Fewer places are free than asked for.
@@ -491,6 +540,31 @@ class Error(_message.Message):
     PRICE_TIER_NOT_APPLICABLE: Error.Reason.ValueType  # 102
     """FAILED_PRECONDITION. The price tier is inactive, or does not belong to the section, schedule or event.
     Metadata: `{"price_tier_id": "…", "section_id": "…"}`
+    """
+    COUPON_NOT_ACTIVE: Error.Reason.ValueType  # 103
+    """FAILED_PRECONDITION. The coupon is deactivated, or its time has not come or is over.
+    Metadata: `{"coupon_code": "SPRING", "start_time": "…", "end_time": "…", "next_change_time": "…"}`
+    """
+    COUPON_NOT_APPLICABLE: Error.Reason.ValueType  # 104
+    """FAILED_PRECONDITION. The coupon is for another event, or in another currency than the price tier.
+    Metadata: `{"coupon_code": "SPRING", "event_id": "…"}`
+    """
+    PRICE_TIER_NOT_DYNAMIC: Error.Reason.ValueType  # 105
+    """FAILED_PRECONDITION. The price tier is not dynamic, so it has no current price to move.
+    Metadata: `{"price_tier_id": "…"}`
+    """
+    PRICE_TIER_LOCKED: Error.Reason.ValueType  # 106
+    """FAILED_PRECONDITION. A hold or sale has locked a price at this tier, so it stays; deactivate it
+    instead.
+    Metadata: `{"price_tier_id": "…"}`
+    """
+    QUOTE_EXPIRED: Error.Reason.ValueType  # 107
+    """FAILED_PRECONDITION. The quote's time is over; ask for a new one.
+    Metadata: `{"quote_id": "…", "expire_time": "…"}`
+    """
+    QUOTE_NOT_APPLICABLE: Error.Reason.ValueType  # 108
+    """FAILED_PRECONDITION. The quote has no line of this section, date, price tier and number of tickets.
+    Metadata: `{"quote_id": "…", "section_id": "…"}`
     """
     RATE_LIMITED: Error.Reason.ValueType  # 120
     """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
