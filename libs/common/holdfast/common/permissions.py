@@ -33,6 +33,11 @@ WRITES: Final = frozenset(
         "events.publish",
         "events.approve",
         "events.cancel",
+        "events.override",
+        "api_keys.read",
+        "api_keys.write",
+        "reports.read",
+        "audit.read",
         "sections.write",
         "pricing.write",
         "pricing.quote",
@@ -42,7 +47,7 @@ WRITES: Final = frozenset(
         "holds.read_all",
     }
 )
-PLATFORM: Final = frozenset({"organizations.create"})
+PLATFORM: Final = frozenset({"organizations.create", "organizations.suspend", "categories.write"})
 """The permissions that are not bound to one organization: a principal without one may use them."""
 
 ALL: Final = READS | WRITES | PLATFORM
@@ -58,6 +63,7 @@ _ROLES: dict[str, frozenset[str]] = {
         "events.write",
         "events.publish",
         "events.cancel",
+        "reports.read",
         "sections.write",
         "pricing.write",
         "pricing.quote",
@@ -67,7 +73,7 @@ _ROLES: dict[str, frozenset[str]] = {
     },
     "box_office": READS | {"events.read_private", "pricing.quote", "holds.place", "holds.manage", "holds.read_all"},
     "scanner": frozenset({"events.read", "events.read_private"}),
-    "analyst": READS | {"events.read_private", "holds.read_all"},
+    "analyst": READS | {"events.read_private", "reports.read", "holds.read_all"},
     "buyer": frozenset(
         {"venues.read", "events.read", "sections.read", "pricing.read", "pricing.quote", "holds.place", "holds.read"}
     ),

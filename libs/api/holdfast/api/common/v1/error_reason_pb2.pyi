@@ -68,6 +68,10 @@ class Error(_message.Message):
         """INVALID_ARGUMENT. The body is not what its Content-Type says.
         Metadata: `{}`
         """
+        INVALID_RECURRENCE: Error._Reason.ValueType  # 9
+        """INVALID_ARGUMENT. Not an RFC 5545 recurrence rule, one without COUNT and UNTIL, or one that makes too many dates.
+        Metadata: `{"rule": "FREQ=DAILY", "maximum": "730"}`
+        """
         TOKEN_INVALID: Error._Reason.ValueType  # 20
         """UNAUTHENTICATED. No token, or one that does not verify. The cause is not told.
         Metadata: `{}`
@@ -135,6 +139,18 @@ class Error(_message.Message):
         QUOTE_NOT_FOUND: Error._Reason.ValueType  # 50
         """NOT_FOUND. No such quote, or not the caller's.
         Metadata: `{"quote_id": "…"}`
+        """
+        API_KEY_NOT_FOUND: Error._Reason.ValueType  # 51
+        """NOT_FOUND. No such API key in the caller's organization.
+        Metadata: `{"api_key_id": "…"}`
+        """
+        CATEGORY_NOT_FOUND: Error._Reason.ValueType  # 52
+        """NOT_FOUND. No such category.
+        Metadata: `{"category_id": "…"}`
+        """
+        CANCELLATION_REPORT_NOT_FOUND: Error._Reason.ValueType  # 53
+        """NOT_FOUND. The event is not cancelled, so there is no report of its cancellation.
+        Metadata: `{"event_id": "…", "state": "ON_SALE"}`
         """
         SLUG_TAKEN: Error._Reason.ValueType  # 60
         """ALREADY_EXISTS. The slug is taken in this organization.
@@ -277,6 +293,14 @@ class Error(_message.Message):
         """FAILED_PRECONDITION. The quote has no line of this section, date, price tier and number of tickets.
         Metadata: `{"quote_id": "…", "section_id": "…"}`
         """
+        VENUE_IN_USE: Error._Reason.ValueType  # 109
+        """FAILED_PRECONDITION. Events that are not over take place at the venue.
+        Metadata: `{"venue_id": "…", "events": "3", "event_id": "…"}`
+        """
+        CONFIRMATION_INVALID: Error._Reason.ValueType  # 110
+        """FAILED_PRECONDITION. The confirmation token is used up, over, or was given for another change.
+        Metadata: `{"event_id": "…", "cause": "EXPIRED"}`
+        """
         RATE_LIMITED: Error._Reason.ValueType  # 120
         """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
         Metadata: `{"limit": "organization"}`
@@ -357,6 +381,10 @@ class Error(_message.Message):
     """INVALID_ARGUMENT. The body is not what its Content-Type says.
     Metadata: `{}`
     """
+    INVALID_RECURRENCE: Error.Reason.ValueType  # 9
+    """INVALID_ARGUMENT. Not an RFC 5545 recurrence rule, one without COUNT and UNTIL, or one that makes too many dates.
+    Metadata: `{"rule": "FREQ=DAILY", "maximum": "730"}`
+    """
     TOKEN_INVALID: Error.Reason.ValueType  # 20
     """UNAUTHENTICATED. No token, or one that does not verify. The cause is not told.
     Metadata: `{}`
@@ -424,6 +452,18 @@ class Error(_message.Message):
     QUOTE_NOT_FOUND: Error.Reason.ValueType  # 50
     """NOT_FOUND. No such quote, or not the caller's.
     Metadata: `{"quote_id": "…"}`
+    """
+    API_KEY_NOT_FOUND: Error.Reason.ValueType  # 51
+    """NOT_FOUND. No such API key in the caller's organization.
+    Metadata: `{"api_key_id": "…"}`
+    """
+    CATEGORY_NOT_FOUND: Error.Reason.ValueType  # 52
+    """NOT_FOUND. No such category.
+    Metadata: `{"category_id": "…"}`
+    """
+    CANCELLATION_REPORT_NOT_FOUND: Error.Reason.ValueType  # 53
+    """NOT_FOUND. The event is not cancelled, so there is no report of its cancellation.
+    Metadata: `{"event_id": "…", "state": "ON_SALE"}`
     """
     SLUG_TAKEN: Error.Reason.ValueType  # 60
     """ALREADY_EXISTS. The slug is taken in this organization.
@@ -565,6 +605,14 @@ class Error(_message.Message):
     QUOTE_NOT_APPLICABLE: Error.Reason.ValueType  # 108
     """FAILED_PRECONDITION. The quote has no line of this section, date, price tier and number of tickets.
     Metadata: `{"quote_id": "…", "section_id": "…"}`
+    """
+    VENUE_IN_USE: Error.Reason.ValueType  # 109
+    """FAILED_PRECONDITION. Events that are not over take place at the venue.
+    Metadata: `{"venue_id": "…", "events": "3", "event_id": "…"}`
+    """
+    CONFIRMATION_INVALID: Error.Reason.ValueType  # 110
+    """FAILED_PRECONDITION. The confirmation token is used up, over, or was given for another change.
+    Metadata: `{"event_id": "…", "cause": "EXPIRED"}`
     """
     RATE_LIMITED: Error.Reason.ValueType  # 120
     """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
