@@ -101,7 +101,9 @@ def _masked(request: Message, tree: Tree) -> Iterator[FieldViolation]:
         return
     paths = request.update_mask.paths  # type: ignore[attr-defined] # the field was just found
     for name, below in tree.items():
-        for path in paths if isinstance(below, dict) else ():
+        if isinstance(below, str):
+            continue
+        for path in paths:
             if below.get(path) == _NOT_BUILT and not _has(getattr(request, name), path):
                 yield FieldViolation(field=f"{name}.{path}", message=_NOT_BUILT)
 
