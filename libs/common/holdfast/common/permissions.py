@@ -21,6 +21,8 @@ READS: Final = frozenset(
         "pricing.read",
         "coupons.read",
         "holds.read",
+        "sales.read",
+        "blocks.read",
         "inventory.read",
     }
 )
@@ -45,6 +47,9 @@ WRITES: Final = frozenset(
         "holds.place",
         "holds.manage",
         "holds.read_all",
+        "sales.return",
+        "blocks.write",
+        "inventory.repair",
     }
 )
 PLATFORM: Final = frozenset({"organizations.create", "organizations.suspend", "categories.write"})
@@ -70,14 +75,27 @@ _ROLES: dict[str, frozenset[str]] = {
         "coupons.write",
         "holds.manage",
         "holds.read_all",
+        "sales.return",
+        "blocks.write",
     },
-    "box_office": READS | {"events.read_private", "pricing.quote", "holds.place", "holds.manage", "holds.read_all"},
+    "box_office": READS
+    | {"events.read_private", "pricing.quote", "holds.place", "holds.manage", "holds.read_all", "sales.return"},
     "scanner": frozenset({"events.read", "events.read_private"}),
     "analyst": READS | {"events.read_private", "reports.read", "holds.read_all"},
     "buyer": frozenset(
-        {"venues.read", "events.read", "sections.read", "pricing.read", "pricing.quote", "holds.place", "holds.read"}
+        {
+            "venues.read",
+            "events.read",
+            "sections.read",
+            "pricing.read",
+            "pricing.quote",
+            "holds.place",
+            "holds.read",
+            "sales.read",
+        }
     ),
-    "service": READS | {"events.read_private", "pricing.quote", "holds.place", "holds.manage", "holds.read_all"},
+    "service": READS
+    | {"events.read_private", "pricing.quote", "holds.place", "holds.manage", "holds.read_all", "sales.return"},
 }
 
 ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(_ROLES)

@@ -152,6 +152,14 @@ class Error(_message.Message):
         """NOT_FOUND. The event is not cancelled, so there is no report of its cancellation.
         Metadata: `{"event_id": "…", "state": "ON_SALE"}`
         """
+        BLOCK_NOT_FOUND: Error._Reason.ValueType  # 54
+        """NOT_FOUND. No such block in the caller's organization.
+        Metadata: `{"block_id": "…"}`
+        """
+        SEAT_NOT_FOUND: Error._Reason.ValueType  # 55
+        """NOT_FOUND. The section has no seats of these labels.
+        Metadata: `{"section_id": "…", "seats": "A-12,A-13"}`
+        """
         SLUG_TAKEN: Error._Reason.ValueType  # 60
         """ALREADY_EXISTS. The slug is taken in this organization.
         Metadata: `{"slug": "paradiso-jazz-night", "id": "…"}`
@@ -301,6 +309,18 @@ class Error(_message.Message):
         """FAILED_PRECONDITION. The confirmation token is used up, over, or was given for another change.
         Metadata: `{"event_id": "…", "cause": "EXPIRED"}`
         """
+        SALE_NOT_ACTIVE: Error._Reason.ValueType  # 111
+        """FAILED_PRECONDITION. The sale is in a state from which this cannot be done.
+        Metadata: `{"sale_id": "…", "state": "CANCELLED"}`
+        """
+        LINE_EXCEEDED: Error._Reason.ValueType  # 112
+        """FAILED_PRECONDITION. More places than are left of a line or of a block, or seats that are not in it.
+        Metadata: `{"line": "2", "remaining": "1", "seats": "A-12"}`
+        """
+        HOLD_LIFETIME_EXCEEDED: Error._Reason.ValueType  # 113
+        """FAILED_PRECONDITION. The hold would last longer than the organization allows from its creation on.
+        Metadata: `{"hold_id": "…", "expire_time_max": "2026-05-01T13:00:00Z"}`
+        """
         RATE_LIMITED: Error._Reason.ValueType  # 120
         """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
         Metadata: `{"limit": "organization"}`
@@ -337,6 +357,10 @@ class Error(_message.Message):
         MEDIA_TYPE_NOT_SUPPORTED: Error._Reason.ValueType  # 162
         """UNIMPLEMENTED (415 over REST). The Content-Type is not application/json.
         Metadata: `{"content_type": "text/xml"}`
+        """
+        OUTSIDE_THE_MESH: Error._Reason.ValueType  # 163
+        """UNIMPLEMENTED. A path of an older platform whose work is not the mesh's and will not be; the detail says whose.
+        Metadata: `{"path": "/api/v1/notifications"}`
         """
         INTERNAL: Error._Reason.ValueType  # 180
         """INTERNAL. A fault of the mesh. Nothing is told but the trace id.
@@ -464,6 +488,14 @@ class Error(_message.Message):
     CANCELLATION_REPORT_NOT_FOUND: Error.Reason.ValueType  # 53
     """NOT_FOUND. The event is not cancelled, so there is no report of its cancellation.
     Metadata: `{"event_id": "…", "state": "ON_SALE"}`
+    """
+    BLOCK_NOT_FOUND: Error.Reason.ValueType  # 54
+    """NOT_FOUND. No such block in the caller's organization.
+    Metadata: `{"block_id": "…"}`
+    """
+    SEAT_NOT_FOUND: Error.Reason.ValueType  # 55
+    """NOT_FOUND. The section has no seats of these labels.
+    Metadata: `{"section_id": "…", "seats": "A-12,A-13"}`
     """
     SLUG_TAKEN: Error.Reason.ValueType  # 60
     """ALREADY_EXISTS. The slug is taken in this organization.
@@ -614,6 +646,18 @@ class Error(_message.Message):
     """FAILED_PRECONDITION. The confirmation token is used up, over, or was given for another change.
     Metadata: `{"event_id": "…", "cause": "EXPIRED"}`
     """
+    SALE_NOT_ACTIVE: Error.Reason.ValueType  # 111
+    """FAILED_PRECONDITION. The sale is in a state from which this cannot be done.
+    Metadata: `{"sale_id": "…", "state": "CANCELLED"}`
+    """
+    LINE_EXCEEDED: Error.Reason.ValueType  # 112
+    """FAILED_PRECONDITION. More places than are left of a line or of a block, or seats that are not in it.
+    Metadata: `{"line": "2", "remaining": "1", "seats": "A-12"}`
+    """
+    HOLD_LIFETIME_EXCEEDED: Error.Reason.ValueType  # 113
+    """FAILED_PRECONDITION. The hold would last longer than the organization allows from its creation on.
+    Metadata: `{"hold_id": "…", "expire_time_max": "2026-05-01T13:00:00Z"}`
+    """
     RATE_LIMITED: Error.Reason.ValueType  # 120
     """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
     Metadata: `{"limit": "organization"}`
@@ -650,6 +694,10 @@ class Error(_message.Message):
     MEDIA_TYPE_NOT_SUPPORTED: Error.Reason.ValueType  # 162
     """UNIMPLEMENTED (415 over REST). The Content-Type is not application/json.
     Metadata: `{"content_type": "text/xml"}`
+    """
+    OUTSIDE_THE_MESH: Error.Reason.ValueType  # 163
+    """UNIMPLEMENTED. A path of an older platform whose work is not the mesh's and will not be; the detail says whose.
+    Metadata: `{"path": "/api/v1/notifications"}`
     """
     INTERNAL: Error.Reason.ValueType  # 180
     """INTERNAL. A fault of the mesh. Nothing is told but the trace id.
