@@ -18,6 +18,7 @@ HEAD = """
 syntax = "proto3";
 package holdfast.api.{name}.v1;
 import "buf/validate/validate.proto";
+import "google/api/annotations.proto";
 import "google/api/field_behavior.proto";
 import "google/protobuf/field_mask.proto";
 import "holdfast/api/common/v1/policy.proto";

@@ -94,5 +94,7 @@ def _scalar(field: FieldDescriptor, rng: random.Random) -> Any:
         return rng.choice(TEXTS)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return rng.random() < 0.5
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return rng.randbytes(rng.randrange(40))
     bits = INTEGERS[field.type]
     return rng.choice((0, 1, -1, 2**bits - 1, -(2**bits), rng.randint(-(2**bits), 2**bits - 1)))
