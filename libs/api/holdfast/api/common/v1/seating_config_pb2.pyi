@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from holdfast.api.common.v1 import seat_layout_pb2 as _seat_layout_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,10 +21,15 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SeatingConfig(_message.Message):
-    """Seats by the compact rule of rows × columns, the same in every subsection of every section:
+    """Sections and all their seats in one go.
+
+    The compact form is rows × columns, the same in every subsection of every section:
     `{"rows": 25, "cols": 20, "sections": [{"name": "A", "price": "2000", "subsections": 2}]}` makes the sections A-1 and
-    A-2 of 500 seats each, and one price tier of 2000 for both. At most 200 sections, subsections counted one by one, and
-    200,000 seats together; more is INVALID_SEATING_CONFIG.
+    A-2 of 500 seats each, A-1 to Y-20, and one price tier of 2000 for both. A section with `row_layouts` has rows of its
+    own instead.
+
+    At most 500 sections, subsections counted one by one, and 100,000 seats together; more, two equal names, labels that
+    are not unique, or a section with neither `row_layouts` nor rows and columns is INVALID_SEATING_CONFIG.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -32,15 +38,20 @@ class SeatingConfig(_message.Message):
     COLS_FIELD_NUMBER: _builtins.int
     SECTIONS_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    NUMBERING_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
-    """Rows of each subsection."""
+    """Rows of each section that does not say otherwise."""
     cols: _builtins.int
-    """Seats of each row."""
+    """Seats of each row of these."""
     currency_code: _builtins.str
     """ISO 4217 currency of the prices; default the organization's."""
     @_builtins.property
     def sections(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeatingSection]:
         """What there is besides rows and columns: names, prices, subsections. Names are unique."""
+
+    @_builtins.property
+    def numbering(self) -> _seat_layout_pb2.SeatNumbering:
+        """How rows and seats are named in sections that do not say otherwise. Default rows A, B …, seats 1, 2 …"""
 
     def __init__(
         self,
@@ -49,10 +60,11 @@ class SeatingConfig(_message.Message):
         cols: _builtins.int = ...,
         sections: _abc.Iterable[Global___SeatingSection] | None = ...,
         currency_code: _builtins.str = ...,
+        numbering: _seat_layout_pb2.SeatNumbering | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["numbering", b"numbering"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cols", b"cols", "currency_code", b"currency_code", "rows", b"rows", "sections", b"sections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cols", b"cols", "currency_code", b"currency_code", "numbering", b"numbering", "rows", b"rows", "sections", b"sections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -67,25 +79,67 @@ class SeatingSection(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
     SUBSECTIONS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    COLS_FIELD_NUMBER: _builtins.int
+    ROW_LAYOUTS_FIELD_NUMBER: _builtins.int
+    NUMBERING_FIELD_NUMBER: _builtins.int
+    FOCAL_POINT_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The section's name, 1–100 characters."""
     price: _builtins.str
     """Price of one seat in major units of the currency: a decimal string, never negative; `0` is free. More decimals than
-    the currency has are refused.
+    the currency has are refused. Absent = no price tier is made.
     """
     subsections: _builtins.int
-    """Into how many subsections it is split; 0 = one, without a number of its own."""
+    """Into how many subsections it is split, all alike; 0 = one, without a number of its own."""
+    rows: _builtins.int
+    """Rows of each subsection; 0 = the configuration's."""
+    cols: _builtins.int
+    """Seats of each of these rows; 0 = the configuration's."""
+    code: _builtins.str
+    """Short name: `PARK`."""
+    tier: _builtins.str
+    """The organizer's classification: `VIP`."""
+    @_builtins.property
+    def row_layouts(self) -> _containers.RepeatedCompositeFieldContainer[_seat_layout_pb2.SeatRow]:
+        """Rows that are not alike, the front row first; at most 1,000. Instead of `rows` and `cols`."""
+
+    @_builtins.property
+    def numbering(self) -> _seat_layout_pb2.SeatNumbering:
+        """How rows and seats are named here; absent = as the configuration says."""
+
+    @_builtins.property
+    def focal_point(self) -> _seat_layout_pb2.FocalPoint:
+        """Where the best seats look at."""
+
+    @_builtins.property
+    def attributes(self) -> _seat_layout_pb2.SeatAttributes:
+        """What all seats are that their run says nothing of."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
-        price: _builtins.str = ...,
+        price: _builtins.str | None = ...,
         subsections: _builtins.int = ...,
+        rows: _builtins.int = ...,
+        cols: _builtins.int = ...,
+        row_layouts: _abc.Iterable[_seat_layout_pb2.SeatRow] | None = ...,
+        numbering: _seat_layout_pb2.SeatNumbering | None = ...,
+        focal_point: _seat_layout_pb2.FocalPoint | None = ...,
+        code: _builtins.str = ...,
+        tier: _builtins.str = ...,
+        attributes: _seat_layout_pb2.SeatAttributes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "attributes", b"attributes", "focal_point", b"focal_point", "numbering", b"numbering", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "price", b"price", "subsections", b"subsections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "attributes", b"attributes", "code", b"code", "cols", b"cols", "focal_point", b"focal_point", "name", b"name", "numbering", b"numbering", "price", b"price", "row_layouts", b"row_layouts", "rows", b"rows", "subsections", b"subsections", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__price: _TypeAlias = _typing.Literal["price"]  # noqa: Y015
+    _WhichOneofArgType__price: _TypeAlias = _typing.Literal["_price", b"_price"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price) -> _WhichOneofReturnType__price | None: ...
 
 Global___SeatingSection: _TypeAlias = SeatingSection  # noqa: Y015
