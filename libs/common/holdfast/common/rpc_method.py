@@ -91,6 +91,7 @@ class RpcMethod:
         self.full_name = f"{method.containing_service.full_name}/{method.name}"
         self._parse: Callable[[bytes], Message] = GetMessageClass(method.input_type).FromString
         self._response_class = GetMessageClass(method.output_type)
+        self.built: bool = implemented is not None
         self._handler: Handler = implemented or self._not_built
         self._gate = Gate(method)
         self._rules = FieldRules(method)

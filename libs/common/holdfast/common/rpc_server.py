@@ -89,6 +89,16 @@ class RpcServer:
         """The host and port that it listens on, once started."""
         return f"{self._listen.rpartition(':')[0]}:{self.port}"
 
+    @property
+    def not_built(self) -> tuple[str, ...]:
+        """The RPCs that are served and answer NOT_BUILT_YET, as `<full name of the service>/<RPC>`."""
+        return tuple(rpc.full_name for rpcs in self._services.values() for rpc in rpcs.values() if not rpc.built)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The full names of the services that are served."""
+        return tuple(self._services)
+
     def add(self, service_descriptor: ServiceDescriptor, implementation: object) -> None:
         """Serve a service by an object with a coroutine `place_hold(request, call)` for `PlaceHold`, and so on.
 
