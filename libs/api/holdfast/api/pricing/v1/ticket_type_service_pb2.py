@@ -30,7 +30,7 @@ from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot
 from holdfast.api.pricing.v1 import ticket_type_pb2 as holdfast_dot_api_dot_pricing_dot_v1_dot_ticket__type__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1holdfast/api/pricing/v1/ticket_type_service.proto\x12\x17holdfast.api.pricing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'holdfast/api/common/v1/pagination.proto\x1a#holdfast/api/common/v1/policy.proto\x1a)holdfast/api/pricing/v1/ticket_type.proto\"\x85\x01\n\x16ListTicketTypesRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x12\n\nwith_total\x18\x04 \x01(\x08\"\xbd\x01\n\x17ListTicketTypesResponse\x12\x39\n\x0cticket_types\x18\x01 \x03(\x0b\x32#.holdfast.api.pricing.v1.TicketType\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\".holdfast.api.common.v1.Pagination\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdc\x02\n\x17\x43reateTicketTypeRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12@\n\x0bticket_type\x18\x02 \x01(\x0b\x32#.holdfast.api.pricing.v1.TicketTypeB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01:\xc4\x01\xbaH\xc0\x01\x1aU\n\x19ticket_type.name.required\x12\x1cticket_type.name is required\x1a\x1ahas(this.ticket_type.name)\x1ag\n\x1fticket_type.base_price.required\x12\"ticket_type.base_price is required\x1a has(this.ticket_type.base_price)\"T\n\x18\x43reateTicketTypeResponse\x12\x38\n\x0bticket_type\x18\x01 \x01(\x0b\x32#.holdfast.api.pricing.v1.TicketType2\xbc\x03\n\x11TicketTypeService\x12\xb6\x01\n\x0fListTicketTypes\x12/.holdfast.api.pricing.v1.ListTicketTypesRequest\x1a\x30.holdfast.api.pricing.v1.ListTicketTypesResponse\"@\xaa\xb8\x19\x0e\n\x0cpricing.read\x82\xd3\xe4\x93\x02(\x12&/api/v1/events/{event_id}/ticket-types\x12\xed\x01\n\x10\x43reateTicketType\x12\x30.holdfast.api.pricing.v1.CreateTicketTypeRequest\x1a\x31.holdfast.api.pricing.v1.CreateTicketTypeResponse\"t\xaa\xb8\x19\x0f\n\rpricing.write\xb2\xb8\x19\"\n /api/v1/pricing/{ticket_type.id}\x82\xd3\xe4\x93\x02\x35\"&/api/v1/events/{event_id}/ticket-types:\x0bticket_typeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1holdfast/api/pricing/v1/ticket_type_service.proto\x12\x17holdfast.api.pricing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'holdfast/api/common/v1/pagination.proto\x1a#holdfast/api/common/v1/policy.proto\x1a)holdfast/api/pricing/v1/ticket_type.proto\"\xbc\x01\n\x16ListTicketTypesRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x12\n\nwith_total\x18\x04 \x01(\x08\x12\x19\n\x05limit\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1a\n\x06offset\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\"\xbd\x01\n\x17ListTicketTypesResponse\x12\x39\n\x0cticket_types\x18\x01 \x03(\x0b\x32#.holdfast.api.pricing.v1.TicketType\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\".holdfast.api.common.v1.Pagination\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdc\x02\n\x17\x43reateTicketTypeRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12@\n\x0bticket_type\x18\x02 \x01(\x0b\x32#.holdfast.api.pricing.v1.TicketTypeB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01:\xc4\x01\xbaH\xc0\x01\x1aU\n\x19ticket_type.name.required\x12\x1cticket_type.name is required\x1a\x1ahas(this.ticket_type.name)\x1ag\n\x1fticket_type.base_price.required\x12\"ticket_type.base_price is required\x1a has(this.ticket_type.base_price)\"T\n\x18\x43reateTicketTypeResponse\x12\x38\n\x0bticket_type\x18\x01 \x01(\x0b\x32#.holdfast.api.pricing.v1.TicketType2\xbc\x03\n\x11TicketTypeService\x12\xb6\x01\n\x0fListTicketTypes\x12/.holdfast.api.pricing.v1.ListTicketTypesRequest\x1a\x30.holdfast.api.pricing.v1.ListTicketTypesResponse\"@\xaa\xb8\x19\x0e\n\x0cpricing.read\x82\xd3\xe4\x93\x02(\x12&/api/v1/events/{event_id}/ticket-types\x12\xed\x01\n\x10\x43reateTicketType\x12\x30.holdfast.api.pricing.v1.CreateTicketTypeRequest\x1a\x31.holdfast.api.pricing.v1.CreateTicketTypeResponse\"t\xaa\xb8\x19\x0f\n\rpricing.write\xb2\xb8\x19\"\n /api/v1/pricing/{ticket_type.id}\x82\xd3\xe4\x93\x02\x35\"&/api/v1/events/{event_id}/ticket-types:\x0bticket_typeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTICKETTYPESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
   _globals['_LISTTICKETTYPESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTTICKETTYPESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_LISTTICKETTYPESREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_LISTTICKETTYPESREQUEST'].fields_by_name['limit']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_LISTTICKETTYPESREQUEST'].fields_by_name['offset']._loaded_options = None
+  _globals['_LISTTICKETTYPESREQUEST'].fields_by_name['offset']._serialized_options = b'\272H\007\032\005\030\220N(\000'
   _globals['_CREATETICKETTYPEREQUEST'].fields_by_name['event_id']._loaded_options = None
   _globals['_CREATETICKETTYPEREQUEST'].fields_by_name['event_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_CREATETICKETTYPEREQUEST'].fields_by_name['ticket_type']._loaded_options = None
@@ -56,13 +60,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TICKETTYPESERVICE'].methods_by_name['CreateTicketType']._loaded_options = None
   _globals['_TICKETTYPESERVICE'].methods_by_name['CreateTicketType']._serialized_options = b'\252\270\031\017\n\rpricing.write\262\270\031\"\n /api/v1/pricing/{ticket_type.id}\202\323\344\223\0025\"&/api/v1/events/{event_id}/ticket-types:\013ticket_type'
   _globals['_LISTTICKETTYPESREQUEST']._serialized_start=292
-  _globals['_LISTTICKETTYPESREQUEST']._serialized_end=425
-  _globals['_LISTTICKETTYPESRESPONSE']._serialized_start=428
-  _globals['_LISTTICKETTYPESRESPONSE']._serialized_end=617
-  _globals['_CREATETICKETTYPEREQUEST']._serialized_start=620
-  _globals['_CREATETICKETTYPEREQUEST']._serialized_end=968
-  _globals['_CREATETICKETTYPERESPONSE']._serialized_start=970
-  _globals['_CREATETICKETTYPERESPONSE']._serialized_end=1054
-  _globals['_TICKETTYPESERVICE']._serialized_start=1057
-  _globals['_TICKETTYPESERVICE']._serialized_end=1501
+  _globals['_LISTTICKETTYPESREQUEST']._serialized_end=480
+  _globals['_LISTTICKETTYPESRESPONSE']._serialized_start=483
+  _globals['_LISTTICKETTYPESRESPONSE']._serialized_end=672
+  _globals['_CREATETICKETTYPEREQUEST']._serialized_start=675
+  _globals['_CREATETICKETTYPEREQUEST']._serialized_end=1023
+  _globals['_CREATETICKETTYPERESPONSE']._serialized_start=1025
+  _globals['_CREATETICKETTYPERESPONSE']._serialized_end=1109
+  _globals['_TICKETTYPESERVICE']._serialized_start=1112
+  _globals['_TICKETTYPESERVICE']._serialized_end=1556
 # @@protoc_insertion_point(module_scope)

@@ -31,6 +31,8 @@ class ListTicketTypesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Of which event."""
     page_size: _builtins.int
@@ -39,6 +41,10 @@ class ListTicketTypesRequest(_message.Message):
     """`next_page_token` of the page before."""
     with_total: _builtins.bool
     """Count the whole list too."""
+    limit: _builtins.int
+    """For older clients: the same as `page_size`."""
+    offset: _builtins.int
+    """For older clients: skip so many rows, instead of a `page_token`."""
     def __init__(
         self,
         *,
@@ -46,10 +52,12 @@ class ListTicketTypesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         with_total: _builtins.bool = ...,
+        limit: _builtins.int = ...,
+        offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "page_size", b"page_size", "page_token", b"page_token", "with_total", b"with_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "limit", b"limit", "offset", b"offset", "page_size", b"page_size", "page_token", b"page_token", "with_total", b"with_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
