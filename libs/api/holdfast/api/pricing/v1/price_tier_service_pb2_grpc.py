@@ -128,7 +128,7 @@ class PriceTierServiceServicer:
 
     def ListPriceTierVersions(self, request, context):
         """Lists a price tier's versions, newest first, so that a price that was locked years ago can be redone. Deleted tiers
-        keep theirs. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
+        keep theirs. Members and services only. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,7 +59,7 @@ class PriceTierServiceStub:
     """
     ListPriceTierVersions: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.ListPriceTierVersionsRequest, _price_tier_service_pb2.ListPriceTierVersionsResponse]
     """Lists a price tier's versions, newest first, so that a price that was locked years ago can be redone. Deleted tiers
-    keep theirs. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
+    keep theirs. Members and services only. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
     """
     UpdateDynamicPrice: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.UpdateDynamicPriceRequest, _price_tier_service_pb2.UpdateDynamicPriceResponse]
     """Moves the current price of a dynamic tier, within its bounds, and nothing else; the change is a new version. Its
@@ -109,7 +109,7 @@ class PriceTierServiceAsyncStub(PriceTierServiceStub):
     """
     ListPriceTierVersions: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.ListPriceTierVersionsRequest, _price_tier_service_pb2.ListPriceTierVersionsResponse]  # type: ignore[assignment]
     """Lists a price tier's versions, newest first, so that a price that was locked years ago can be redone. Deleted tiers
-    keep theirs. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
+    keep theirs. Members and services only. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
     """
     UpdateDynamicPrice: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.UpdateDynamicPriceRequest, _price_tier_service_pb2.UpdateDynamicPriceResponse]  # type: ignore[assignment]
     """Moves the current price of a dynamic tier, within its bounds, and nothing else; the change is a new version. Its
@@ -192,7 +192,7 @@ class PriceTierServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_price_tier_service_pb2.ListPriceTierVersionsResponse, _abc.Awaitable[_price_tier_service_pb2.ListPriceTierVersionsResponse]]:
         """Lists a price tier's versions, newest first, so that a price that was locked years ago can be redone. Deleted tiers
-        keep theirs. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
+        keep theirs. Members and services only. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
         """
 
     @_abc_1.abstractmethod

@@ -128,8 +128,8 @@ class QuoteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SimulatePrice(self, request, context):
-        """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing, and takes
-        nothing from what is really sold. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
+        """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing. Members
+        and services only. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
         or one of `min_price` and `max_price`, and the tier is not dynamic), UNKNOWN_CURRENCY, VALIDATION_FAILED.
 
         Example over REST: `POST /api/v1/pricing/{price_tier_id}/simulate` with

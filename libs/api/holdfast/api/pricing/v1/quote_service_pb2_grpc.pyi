@@ -70,8 +70,8 @@ class QuoteServiceStub:
     30 days. Fails with QUOTE_NOT_FOUND.
     """
     SimulatePrice: _grpc.UnaryUnaryMultiCallable[_quote_service_pb2.SimulatePriceRequest, _quote_service_pb2.SimulatePriceResponse]
-    """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing, and takes
-    nothing from what is really sold. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
+    """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing. Members
+    and services only. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
     or one of `min_price` and `max_price`, and the tier is not dynamic), UNKNOWN_CURRENCY, VALIDATION_FAILED.
 
     Example over REST: `POST /api/v1/pricing/{price_tier_id}/simulate` with
@@ -120,8 +120,8 @@ class QuoteServiceAsyncStub(QuoteServiceStub):
     30 days. Fails with QUOTE_NOT_FOUND.
     """
     SimulatePrice: _aio.UnaryUnaryMultiCallable[_quote_service_pb2.SimulatePriceRequest, _quote_service_pb2.SimulatePriceResponse]  # type: ignore[assignment]
-    """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing, and takes
-    nothing from what is really sold. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
+    """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing. Members
+    and services only. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
     or one of `min_price` and `max_price`, and the tier is not dynamic), UNKNOWN_CURRENCY, VALIDATION_FAILED.
 
     Example over REST: `POST /api/v1/pricing/{price_tier_id}/simulate` with
@@ -203,8 +203,8 @@ class QuoteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quote_service_pb2.SimulatePriceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quote_service_pb2.SimulatePriceResponse, _abc.Awaitable[_quote_service_pb2.SimulatePriceResponse]]:
-        """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing, and takes
-        nothing from what is really sold. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
+        """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing. Members
+        and services only. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
         or one of `min_price` and `max_price`, and the tier is not dynamic), UNKNOWN_CURRENCY, VALIDATION_FAILED.
 
         Example over REST: `POST /api/v1/pricing/{price_tier_id}/simulate` with
