@@ -204,7 +204,9 @@ class SeatNumbering(_message.Message):
         EVEN: SeatNumbering._SeatScheme.ValueType  # 3
         """2, 4, 6 …"""
         ODD_LEFT_EVEN_RIGHT: SeatNumbering._SeatScheme.ValueType  # 4
-        """From the middle outwards: odd numbers to the left, even ones to the right. 5 3 1 2 4 6."""
+        """From the middle outwards: odd numbers to the left, even ones to the right, 5 3 1 2 4 6; of an odd number of
+        seats one more to the left, 5 3 1 2 4.
+        """
 
     class SeatScheme(_SeatScheme, metaclass=_SeatSchemeEnumTypeWrapper):
         """How the seats of a row are named."""
@@ -218,7 +220,9 @@ class SeatNumbering(_message.Message):
     EVEN: SeatNumbering.SeatScheme.ValueType  # 3
     """2, 4, 6 …"""
     ODD_LEFT_EVEN_RIGHT: SeatNumbering.SeatScheme.ValueType  # 4
-    """From the middle outwards: odd numbers to the left, even ones to the right. 5 3 1 2 4 6."""
+    """From the middle outwards: odd numbers to the left, even ones to the right, 5 3 1 2 4 6; of an odd number of
+    seats one more to the left, 5 3 1 2 4.
+    """
 
     ROWS_FIELD_NUMBER: _builtins.int
     FIRST_ROW_FIELD_NUMBER: _builtins.int

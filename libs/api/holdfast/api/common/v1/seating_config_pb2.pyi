@@ -25,8 +25,8 @@ class SeatingConfig(_message.Message):
 
     The compact form is rows × columns, the same in every subsection of every section:
     `{"rows": 25, "cols": 20, "sections": [{"name": "A", "price": "2000", "subsections": 2}]}` makes the sections A-1 and
-    A-2 of 500 seats each, A-1 to Y-20, and one price tier of 2000 for both. A section with `row_layouts` has rows of its
-    own instead.
+    A-2 of 500 seats each, rows A to Y with seats 1 to 20, and a price tier of 2000 for each of the two. A section with
+    `row_layouts` has rows of its own instead.
 
     At most 500 sections, subsections counted one by one, and 100,000 seats together; more, two equal names, labels that
     are not unique, or a section with neither `row_layouts` nor rows and columns is INVALID_SEATING_CONFIG.
@@ -117,7 +117,7 @@ class SeatingSection(_message.Message):
 
     @_builtins.property
     def attributes(self) -> _seat_layout_pb2.SeatAttributes:
-        """What all seats are that their run says nothing of."""
+        """What seats are where their run does not say otherwise, attribute by attribute."""
 
     def __init__(
         self,
