@@ -71,7 +71,8 @@ def _fill(message: Any, field: FieldDescriptor, rng: random.Random) -> None:
     if is_map(field):
         value.update({rng.choice(TEXTS): rng.choice(TEXTS) for _ in range(2)})
     elif kind == "google.protobuf.Timestamp":
-        value.seconds, value.nanos = rng.randint(SECONDS_MIN, SECONDS_MAX), rng.choice(NANOS)
+        for time in [value.add() for _ in range(rng.randrange(3))] if field.is_repeated else [value]:
+            time.seconds, time.nanos = rng.randint(SECONDS_MIN, SECONDS_MAX), rng.choice(NANOS)
     elif kind == "google.protobuf.Struct":
         value.update({rng.choice(TEXTS): any_value(rng) for _ in range(3)})
     elif kind == "google.protobuf.FieldMask":
