@@ -51,6 +51,7 @@ VIOLATIONS = [
     ("paths", HOLDS, 'get: "/api/v1/holds/{hold_id}"', 'get: "/api/v1/holds/{id}"'),
     ("paths", HOLDS, 'get: "/api/v1/holds"', 'get: "/api/v1/venues"'),
     ("paths", HOLDS, 'get: "/api/v1/holds"', 'get: "/api/v1/heldPlaces"'),
+    ("paths", EVENTS, 'post: "/api/v1/events/{event_id}:clone"', 'post: "/api/v1/events/{event_id}:Clone"'),
     ("paths", SECTIONS, 'body: "section"', 'body: "zone"'),
     ("locations", HOLDS, "/api/v1/holds/{hold.id}", "/api/v1/holds/{hold.number}"),
     ("locations", HOLDS, "/api/v1/holds/{hold.id}", "/api/v1/held/{hold.id}"),
