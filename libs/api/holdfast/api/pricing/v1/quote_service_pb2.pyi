@@ -135,6 +135,7 @@ class LockPriceLine(_message.Message):
     REQUEST_KEY_FIELD_NUMBER: _builtins.int
     LINE_NUMBER_FIELD_NUMBER: _builtins.int
     QUOTE_ID_FIELD_NUMBER: _builtins.int
+    PRICE_TIER_VERSION_FIELD_NUMBER: _builtins.int
     price_tier_id: _builtins.str
     """At which tier."""
     organization_id: _builtins.str
@@ -159,6 +160,10 @@ class LockPriceLine(_message.Message):
     """Number of the line in the hold, from 1."""
     quote_id: _builtins.str
     """At the price that this quote has for the section, date, tier and quantity."""
+    price_tier_version: _builtins.int
+    """At this version of the tier, which the line's earlier lock had: what is left of a hold whose line shrinks. Absent =
+    the version now.
+    """
     def __init__(
         self,
         *,
@@ -174,12 +179,15 @@ class LockPriceLine(_message.Message):
         request_key: _builtins.str = ...,
         line_number: _builtins.int = ...,
         quote_id: _builtins.str = ...,
+        price_tier_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version", "price_tier_version", b"price_tier_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon_code", b"coupon_code", "customer_id", b"customer_id", "event_id", b"event_id", "line_number", b"line_number", "organization_id", b"organization_id", "placed_by", b"placed_by", "price_tier_id", b"price_tier_id", "quantity", b"quantity", "quote_id", b"quote_id", "request_key", b"request_key", "schedule_id", b"schedule_id", "section_id", b"section_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version", "coupon_code", b"coupon_code", "customer_id", b"customer_id", "event_id", b"event_id", "line_number", b"line_number", "organization_id", b"organization_id", "placed_by", b"placed_by", "price_tier_id", b"price_tier_id", "price_tier_version", b"price_tier_version", "quantity", b"quantity", "quote_id", b"quote_id", "request_key", b"request_key", "schedule_id", b"schedule_id", "section_id", b"section_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__price_tier_version: _TypeAlias = _typing.Literal["price_tier_version"]  # noqa: Y015
+    _WhichOneofArgType__price_tier_version: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price_tier_version) -> _WhichOneofReturnType__price_tier_version | None: ...
 
 Global___LockPriceLine: _TypeAlias = LockPriceLine  # noqa: Y015
 

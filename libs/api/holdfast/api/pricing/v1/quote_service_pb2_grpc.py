@@ -87,9 +87,10 @@ class QuoteServiceServicer:
 
         Lines with a coupon take one of its uses, in the transaction that answers, under the organization, `placed_by`,
         `request_key` and `line_number`: the same line again gets the same answer and takes no other. All lines of one hold
-        share one use and come in one call. The hold that is placed adopts the use; messages about the hold then redeem it
-        or give it back. A use that no hold adopted within 5 minutes is given back once capacity says that there is no such
-        hold.
+        share one use and come in one call: a line that the coupon is not good for is locked without it; if it is good for
+        none, each is refused with COUPON_NOT_APPLICABLE. The hold that is placed adopts the use; messages about the hold
+        then redeem it or give it back. A use that no hold adopted within 5 minutes is given back once capacity says that
+        there is no such hold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
