@@ -41,6 +41,7 @@ OLDER_PATHS = ("/api/event",)
 # Fields of requests without a bound of their own, each with what bounds them instead.
 BOUNDED_ELSEWHERE = {
     "holdfast.api.events.v1.EventControls": "made by events, accepted from its certificate only",
+    "holdfast.api.common.v1.Principal": "made by the gateway, accepted from its certificate only",
     "google.protobuf.Timestamp": "a point in time, 12 bytes",
     "google.protobuf.FieldMask": "checked against the fields of the message it belongs to",
     "google.protobuf.Struct": "its size as JSON is checked by the service, and stated in the field's comment",

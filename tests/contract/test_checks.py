@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HOLD = "capacity/v1/hold.proto"
 LAST = "string sale_id = 14;"
-ONE_MORE = f"{LAST}\n  // A note.\n  string note = 16;"
+ONE_MORE = f"{LAST}\n  // A note.\n  string note = 99;"
 GENERATED = REPOSITORY / "libs" / "api"
 
 
