@@ -226,7 +226,6 @@ class LockedPrice(_message.Message):
     BREAKDOWN_FIELD_NUMBER: _builtins.int
     LOCK_TIME_FIELD_NUMBER: _builtins.int
     COUPON_ID_FIELD_NUMBER: _builtins.int
-    COUPON_USE_ID_FIELD_NUMBER: _builtins.int
     QUOTE_ID_FIELD_NUMBER: _builtins.int
     price_tier_id: _builtins.str
     """Which tier."""
@@ -236,10 +235,6 @@ class LockedPrice(_message.Message):
     """The tier's name at that version."""
     coupon_id: _builtins.str
     """The coupon that is in the price; empty = none."""
-    coupon_use_id: _builtins.str
-    """Names the use of the coupon that the line took; messages tell by it what became of the use. Empty in quotes, which
-    take none.
-    """
     quote_id: _builtins.str
     """The quote whose price this is; empty = computed when it was locked."""
     @_builtins.property
@@ -259,12 +254,11 @@ class LockedPrice(_message.Message):
         breakdown: Global___PriceBreakdown | None = ...,
         lock_time: _timestamp_pb2.Timestamp | None = ...,
         coupon_id: _builtins.str = ...,
-        coupon_use_id: _builtins.str = ...,
         quote_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "lock_time", b"lock_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "coupon_id", b"coupon_id", "coupon_use_id", b"coupon_use_id", "lock_time", b"lock_time", "price_tier_id", b"price_tier_id", "price_tier_name", b"price_tier_name", "price_tier_version", b"price_tier_version", "quote_id", b"quote_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "coupon_id", b"coupon_id", "lock_time", b"lock_time", "price_tier_id", b"price_tier_id", "price_tier_name", b"price_tier_name", "price_tier_version", b"price_tier_version", "quote_id", b"quote_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
