@@ -170,7 +170,7 @@ class VerifyInventoryResponse(_message.Message):
     """The inventory version that was verified."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___InventoryDifference]:
-        """What differs; empty when consistent."""
+        """What differs, one for each counter of each section at most; empty when consistent."""
 
     @_builtins.property
     def server_time(self) -> _timestamp_pb2.Timestamp:
@@ -433,7 +433,7 @@ class GetInventoryAtResponse(_message.Message):
     """The version of the event's controls that was in force."""
     @_builtins.property
     def sections(self) -> _containers.RepeatedCompositeFieldContainer[_section_pb2.SectionCounters]:
-        """Every section that there was, with its counters."""
+        """The counters of the sections that there were, one for each."""
 
     @_builtins.property
     def totals(self) -> _messages_pb2.InventoryTotals:
@@ -514,7 +514,7 @@ class RepairInventoryResponse(_message.Message):
     """The inventory version that the repair made, else the one at which the differences were found."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___InventoryDifference]:
-        """What differs, or what differed and is repaired."""
+        """What differs, or what differed and is repaired; one for each counter of each section at most."""
 
     @_builtins.property
     def confirmation_expire_time(self) -> _timestamp_pb2.Timestamp:

@@ -614,7 +614,7 @@ class CheckAvailabilityResponse(_message.Message):
 
     @_builtins.property
     def seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The seats that best available would take, or that are asked for and free."""
+        """The seats that best available would take, or that are asked for and free; at most as many as are asked for."""
 
     @_builtins.property
     def server_time(self) -> _timestamp_pb2.Timestamp:
