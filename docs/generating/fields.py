@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from tests.contract.contracts import Contracts
 
+REASONS: Final = "holdfast.api.common.v1.Error.Reason"
+"""The one enum with a page of its own."""
+
 _WELL_KNOWN: Final = {
     "google.protobuf.Timestamp": "timestamp",
     "google.protobuf.FieldMask": "field mask",
@@ -45,6 +48,14 @@ def page_of(descriptor: Descriptor | EnumDescriptor) -> str:
     if descriptor.file.name.endswith("/messages.proto"):
         return "messages.md"
     return f"{descriptor.full_name.split('.')[2]}.md"
+
+
+def type_link(descriptor: Descriptor | EnumDescriptor, *, here: str) -> str:
+    """Link to where a type is described."""
+    name = short_name(descriptor)
+    if descriptor.full_name == REASONS:
+        return link(name, "errors.md", "Errors", here=here)
+    return link(name, page_of(descriptor), name, here=here)
 
 
 def field_table(contracts: Contracts, message: Descriptor, *, here: str) -> str:
@@ -95,9 +106,9 @@ def _single(field: FieldDescriptor, *, here: str) -> str:
     message = field.message_type
     if message is not None:
         known = _WELL_KNOWN.get(message.full_name)
-        return known or link(short_name(message), page_of(message), short_name(message), here=here)
+        return known or type_link(message, here=here)
     if field.enum_type is not None:
-        return link(short_name(field.enum_type), page_of(field.enum_type), short_name(field.enum_type), here=here)
+        return type_link(field.enum_type, here=here)
     return _SCALARS[field.type]
 
 

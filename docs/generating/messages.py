@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from docs.generating.fields import field_table
-from docs.generating.services import services_of, type_blocks
+from docs.generating.services import services_of, type_blocks, within
 from docs.generating.tables import PACKAGES
 from docs.generating.text import first_sentence, link, one_line, page, paragraphs, table
 from holdfast.api.common.v1 import policy_pb2
@@ -84,6 +84,7 @@ def _section(contracts: Contracts, package: str, message: Descriptor) -> list[st
         paragraphs(contracts.comments.get(message.full_name, "")),
         table(("", ""), rows),
         field_table(contracts, message, here="messages.md"),
+        *within(contracts, message, here="messages.md"),
     ]
 
 

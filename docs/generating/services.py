@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from docs.generating.fields import field_table, short_name
+from docs.generating.fields import REASONS, field_table, short_name
 from docs.generating.text import anchor, first_sentence, link, one_line, page, paragraphs, table
 from holdfast.common.errors import Reason
 from holdfast.common.permissions import ROLES
@@ -133,10 +133,13 @@ def _rpc(contracts: Contracts, rpc: MethodDescriptor, *, here: str, not_built: C
         f"### {rpc.name}",
         linked_reasons(paragraphs(contracts.comments.get(rpc.full_name, ""))),
         table(("", ""), [row for row in rows if row[1]]),
-        f"Request `{rpc.input_type.name}`" + _placement(rpc) + ":",
+        f"#### {rpc.input_type.name}",
+        _placement(rpc),
         field_table(contracts, rpc.input_type, here=here),
-        f"Response `{rpc.output_type.name}`:",
+        *within(contracts, rpc.input_type, here=here),
+        f"#### {rpc.output_type.name}",
         field_table(contracts, rpc.output_type, here=here),
+        *within(contracts, rpc.output_type, here=here),
     ]
 
 
@@ -169,8 +172,10 @@ def _placement(rpc: MethodDescriptor) -> str:
         return ""
     body = found[0].body
     if body == "*":
-        return "; over REST the fields that are not in the path are the body"
-    return f"; over REST `{body}` is the body, other fields are query parameters" if body else "; over REST a query"
+        return "Over REST the fields that are not in the path are the body."
+    if body:
+        return f"Over REST `{body}` is the body; the other fields that are not in the path are query parameters."
+    return "Over REST the fields that are not in the path are query parameters."
 
 
 def type_blocks(contracts: Contracts, message: Descriptor, *, here: str) -> Iterator[str]:
@@ -179,8 +184,13 @@ def type_blocks(contracts: Contracts, message: Descriptor, *, here: str) -> Iter
     yield paragraphs(contracts.comments.get(message.full_name, ""))
     if message.fields or not message.enum_types:
         yield field_table(contracts, message, here=here)
+    yield from within(contracts, message, here=here)
+
+
+def within(contracts: Contracts, message: Descriptor, *, here: str) -> Iterator[str]:
+    """Give what is said of the types that stand within a message."""
     for enum in message.enum_types:
-        if enum.full_name == "holdfast.api.common.v1.Error.Reason":
+        if enum.full_name == REASONS:
             yield "The reasons are [a page of their own](errors.md)."
         else:
             yield _enum(contracts, enum)

@@ -23,6 +23,7 @@ REASONS = "common/v1/error_reason.proto"
 MESSAGES = "events/v1/messages.proto"
 CHANGES = "capacity/v1/messages.proto"
 VENUE = "events/v1/venue.proto"
+NOT_BUILT = "(holdfast.api.common.v1.hint) = {not_built: true}"
 HOLDS_READ = 'option (holdfast.api.common.v1.policy) = {permission: "holds.read"};'
 
 # rule, file, a text of it, what stands there instead
@@ -124,8 +125,7 @@ VIOLATIONS = [
         "marks",
         HOLDS,
         "message GetHoldRequest {\n  // Which.\n  string hold_id = 1 [",
-        "message GetHoldRequest {\n  // Which.\n  string hold_id = 1 "
-        "[(holdfast.api.common.v1.hint) = {not_built: true}, ",
+        f"message GetHoldRequest {{\n  // Which.\n  string hold_id = 1 [{NOT_BUILT}, ",
     ),
     ("comments", REASONS, '// Metadata: `{"time_zone": "Mars/Olympus"}`', "// It has metadata."),
 ]
