@@ -8,9 +8,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from google.rpc import status_pb2 as _status_pb2
 from holdfast.api.capacity.v1 import hold_pb2 as _hold_pb2
 from holdfast.api.capacity.v1 import seat_pb2 as _seat_pb2
+from holdfast.api.common.v1 import error_reason_pb2 as _error_reason_pb2
 from holdfast.api.common.v1 import money_pb2 as _money_pb2
 from holdfast.api.common.v1 import pagination_pb2 as _pagination_pb2
 from holdfast.api.common.v1 import principal_pb2 as _principal_pb2
@@ -587,7 +587,7 @@ class PlaceHoldOutcome(_message.Message):
 
     INDEX_FIELD_NUMBER: _builtins.int
     PLACED_FIELD_NUMBER: _builtins.int
-    ERROR_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Which item, counted from 0."""
@@ -598,26 +598,116 @@ class PlaceHoldOutcome(_message.Message):
         """It was placed, now or by the request that this one repeats."""
 
     @_builtins.property
-    def error(self) -> _status_pb2.Status:
-        """Why not: the status that PlaceHold fails with, with its details."""
+    def refusal(self) -> Global___PlaceHoldRefusal:
+        """Why not."""
 
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
         placed: Global___PlaceHoldResponse | None = ...,
-        error: _status_pb2.Status | None = ...,
+        refusal: Global___PlaceHoldRefusal | None = ...,
         replayed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "placed", b"placed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "placed", b"placed", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "index", b"index", "outcome", b"outcome", "placed", b"placed", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "outcome", b"outcome", "placed", b"placed", "refusal", b"refusal", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["placed", "error"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["placed", "refusal"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___PlaceHoldOutcome: _TypeAlias = PlaceHoldOutcome  # noqa: Y015
+
+@_typing.final
+class PlaceHoldRefusal(_message.Message):
+    """The error that PlaceHold fails with, as an item's outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_MILLISECONDS_FIELD_NUMBER: _builtins.int
+    reason: _error_reason_pb2.Error.Reason.ValueType
+    """Why."""
+    message: _builtins.str
+    """In words, for the caller."""
+    retry_after_milliseconds: _builtins.int
+    """When to try again, milliseconds from now; absent = that will not help."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """As in the error's metadata."""
+
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlaceHoldViolation]:
+        """Fields of the item's request that break a rule, at most 50."""
+
+    def __init__(
+        self,
+        *,
+        reason: _error_reason_pb2.Error.Reason.ValueType = ...,
+        message: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        violations: _abc.Iterable[Global___PlaceHoldViolation] | None = ...,
+        retry_after_milliseconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_after_milliseconds", b"_retry_after_milliseconds", "retry_after_milliseconds", b"retry_after_milliseconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_after_milliseconds", b"_retry_after_milliseconds", "message", b"message", "metadata", b"metadata", "reason", b"reason", "retry_after_milliseconds", b"retry_after_milliseconds", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retry_after_milliseconds: _TypeAlias = _typing.Literal["retry_after_milliseconds"]  # noqa: Y015
+    _WhichOneofArgType__retry_after_milliseconds: _TypeAlias = _typing.Literal["_retry_after_milliseconds", b"_retry_after_milliseconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_after_milliseconds) -> _WhichOneofReturnType__retry_after_milliseconds | None: ...
+
+Global___PlaceHoldRefusal: _TypeAlias = PlaceHoldRefusal  # noqa: Y015
+
+@_typing.final
+class PlaceHoldViolation(_message.Message):
+    """A field of an item's request that breaks a rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Its path: `lines[2].quantity`; empty for the request as a whole."""
+    message: _builtins.str
+    """Which rule, in words."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlaceHoldViolation: _TypeAlias = PlaceHoldViolation  # noqa: Y015
 
 @_typing.final
 class ChangeHoldRequest(_message.Message):

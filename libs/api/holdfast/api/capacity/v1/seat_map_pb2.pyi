@@ -109,15 +109,15 @@ class SectionSeatMap(_message.Message):
     active: _builtins.bool
     """Whether holds can be placed."""
     taken: _builtins.bytes
-    """Set = not available: held, being paid for, sold or blocked."""
+    """Bitmap; set = not available: held, being paid for, sold or blocked."""
     held: _builtins.bytes
-    """Set = in an ACTIVE hold. Staff only."""
+    """Bitmap; set = in an ACTIVE hold. Staff only."""
     pending: _builtins.bytes
-    """Set = in a PENDING hold. Staff only."""
+    """Bitmap; set = in a PENDING hold. Staff only."""
     sold: _builtins.bytes
-    """Set = sold. Staff only."""
+    """Bitmap; set = sold. Staff only."""
     blocked: _builtins.bytes
-    """Set = blocked. Staff only."""
+    """Bitmap; set = blocked. Staff only."""
     layout_etag: _builtins.str
     """Changes with the layout and the seats' attributes; while it stays, a layout that was read stays right."""
     @_builtins.property
