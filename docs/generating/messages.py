@@ -36,7 +36,7 @@ def messages_page(contracts: Contracts) -> str:
         rows += [
             (
                 link(message.name, "messages.md", message.name, here="messages.md"),
-                f"`{subject(package, message.name)}`",
+                f"`{subject(package, message)}`",
                 _aggregate(message),
                 _consumers(message),
                 first_sentence(contracts.comments.get(message.full_name, "")),
@@ -53,10 +53,11 @@ def messages_page(contracts: Contracts) -> str:
     return page(*blocks, *sections)
 
 
-def subject(package: str, name: str) -> str:
+def subject(package: str, message: Descriptor) -> str:
     """Give a message's subject with its variables."""
-    kind = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-    return f"{package}.{{organization_id}}.{{event_id}}.{kind}"
+    kind = re.sub(r"(?<!^)(?=[A-Z])", "_", message.name).lower()
+    event = "_" if message.GetOptions().Extensions[policy_pb2.publication].without_event else "{event_id}"
+    return f"{package}.{{organization_id}}.{event}.{kind}"
 
 
 def _messages(contracts: Contracts, package: str, *, published: bool) -> list[Descriptor]:
@@ -73,7 +74,7 @@ def _messages(contracts: Contracts, package: str, *, published: bool) -> list[De
 def _section(contracts: Contracts, package: str, message: Descriptor) -> list[str]:
     publication = message.GetOptions().Extensions[policy_pb2.publication]
     rows = [
-        ("subject", f"`{subject(package, message.name)}`"),
+        ("subject", f"`{subject(package, message)}`"),
         ("aggregate", f"{publication.aggregate}, id in `{publication.id_field}`"),
         ("version", f"`{publication.version_field}`, gapless"),
         ("consumers in the mesh", _consumers(message)),

@@ -113,7 +113,7 @@ VIOLATIONS = [
     ("publications", MESSAGES, 'version_field: "controls.version"', 'version_field: "controls.number"'),
     ("publications", MESSAGES, 'id_field: "controls.event_id"', 'id_field: "controls"'),
     ("publications", MESSAGES, 'consumers: "capacity"', 'consumers: "orders"'),
-    ("publications", MESSAGES, 'catch_up: "EventService.GetEventControls"', 'catch_up: "EventService.GetEverything"'),
+    ("publications", MESSAGES, 'catch_up: "EventService.GetEvent"', 'catch_up: "EventService.GetEverything"'),
     ("publications", MESSAGES, "  google.protobuf.Timestamp occur_time = 3;", "  google.protobuf.Timestamp time = 3;"),
     (
         "publications",

@@ -135,6 +135,7 @@ class Publication(_message.Message):
     VERSION_FIELD_FIELD_NUMBER: _builtins.int
     CONSUMERS_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
+    WITHOUT_EVENT_FIELD_NUMBER: _builtins.int
     aggregate: _builtins.str
     """What the message is about, the thing whose versions it carries: `event`, `organization`, `price tier`."""
     id_field: _builtins.str
@@ -143,6 +144,8 @@ class Publication(_message.Message):
     """Where the aggregate's gapless version stands in the message: `controls.version`."""
     catch_up: _builtins.str
     """The RPC from which a consumer reads what it missed: `InventoryService.ListInventoryChanges`."""
+    without_event: _builtins.bool
+    """It is of no event: its subject has `_` in the event's place."""
     @_builtins.property
     def consumers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The services of the mesh that consume it; services outside may consume any."""
@@ -155,10 +158,11 @@ class Publication(_message.Message):
         version_field: _builtins.str = ...,
         consumers: _abc.Iterable[_builtins.str] | None = ...,
         catch_up: _builtins.str = ...,
+        without_event: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregate", b"aggregate", "catch_up", b"catch_up", "consumers", b"consumers", "id_field", b"id_field", "version_field", b"version_field"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregate", b"aggregate", "catch_up", b"catch_up", "consumers", b"consumers", "id_field", b"id_field", "version_field", b"version_field", "without_event", b"without_event"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
