@@ -11,8 +11,8 @@ FAULT_TRIALS ?= 5
 FAULT_TRIALS_LONG ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint format proto proto-check proto-lint proto-breaking compose-check docs-check \
-	lock bench faults faults-long audit clean
+.PHONY: help setup run stop test lint format proto proto-check proto-lint proto-breaking compose-check docs docs-check \
+	wheel lock bench faults faults-long audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
@@ -65,8 +65,18 @@ proto-breaking: setup # buf breaking against the last tag's contracts
 compose-check: setup # check compose.yaml against its schema
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 
-docs-check: setup # fail if docs/configuration.md is not what the settings generate
+docs: setup ## write docs/configuration.md from the settings and docs/reference from protos/
+	@$(BIN)/python docs/generate_configuration.py
+	@$(BIN)/python -m docs.generate_reference
+
+docs-check: setup # fail if docs/configuration.md or docs/reference is not what is generated
 	@$(BIN)/python docs/generate_configuration.py --check
+	@$(BIN)/python -m docs.generate_reference --check
+
+wheel: setup ## build the package of stubs for other services into dist/, without asking an index
+	@rm -f dist/holdfast_api-*
+	@$(BIN)/uv build --quiet --offline --no-build-isolation --no-build-logs --wheel --python $(BIN)/python --out-dir dist libs/api
+	@echo "built $$(ls dist/holdfast_api-*.whl)"
 
 bench: setup ## measure, and print what was measured on
 	@set -e; for case in $(basename $(notdir $(wildcard benchmarks/[a-z]*.py))); do echo "== $$case"; $(BIN)/python -m benchmarks.$$case; done

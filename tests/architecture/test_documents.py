@@ -25,6 +25,8 @@ TARGETS = [
     "format",
     "proto",
     "proto-check",
+    "docs",
+    "wheel",
     "bench",
     "faults",
     "faults-long",

@@ -28,6 +28,7 @@ READS = ("Get", "List")
 PAGE_SIZE_MAX = 200
 REQUEST_ID_LENGTH_MAX = 255
 VARIABLE = re.compile(r"\{([^}=]+)(?:=[^}]*)?\}")
+VERB = re.compile(r"(?<=\}):[a-z][A-Za-z]*$")
 LITERAL = re.compile(r"^[a-z][a-z0-9-]*(:[a-z][A-Za-z]*)?$")
 REASON = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b")
 SHORTEST_REASON = 8
@@ -40,6 +41,7 @@ OLDER_PATHS = ("/api/event",)
 # Fields of requests without a bound of their own, each with what bounds them instead.
 BOUNDED_ELSEWHERE = {
     "holdfast.api.events.v1.EventControls": "made by events, accepted from its certificate only",
+    "holdfast.api.common.v1.Principal": "made by the gateway, accepted from its certificate only",
     "google.protobuf.Timestamp": "a point in time, 12 bytes",
     "google.protobuf.FieldMask": "checked against the fields of the message it belongs to",
     "google.protobuf.Struct": "its size as JSON is checked by the service, and stated in the field's comment",
@@ -231,8 +233,8 @@ def _path_faults(method: MethodDescriptor, binding: Binding) -> Iterator[str]:
     if not binding.path.startswith(("/api/v1/", *OLDER_PATHS)):
         yield "is not below /api/v1"
     for segment in binding.path.strip("/").split("/"):
-        if not VARIABLE.fullmatch(segment) and not LITERAL.match(segment):
-            yield f"has {segment!r}, neither lower-case-with-hyphens nor a field in braces"
+        if not VARIABLE.fullmatch(VERB.sub("", segment)) and not LITERAL.match(segment):
+            yield f"has {segment!r}, neither lower-case-with-hyphens nor a field in braces, with or without :verb"
     for variable in VARIABLE.findall(binding.path):
         field = field_at(method.input_type, variable)
         if field is None or field.is_repeated or field.message_type is not None:

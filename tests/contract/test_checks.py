@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HOLD = "capacity/v1/hold.proto"
 LAST = "string sale_id = 14;"
-ONE_MORE = f"{LAST}\n  // A note.\n  string note = 16;"
+ONE_MORE = f"{LAST}\n  // A note.\n  string note = 99;"
 GENERATED = REPOSITORY / "libs" / "api"
 
 
@@ -77,10 +77,10 @@ def test_generated_code_that_was_edited_is_refused(generated: Path) -> None:
 
 
 def test_generated_code_of_a_contract_that_is_gone_is_refused(generated: Path) -> None:
-    (generated / "holdfast" / "api" / "capacity" / "v1" / "seat_pb2.py").touch()
+    (generated / "holdfast" / "api" / "capacity" / "v1" / "turnstile_pb2.py").touch()
     result = check("check", API_DIR=generated)
     assert result.returncode != 0
-    assert "seat_pb2.py" in result.stdout
+    assert "turnstile_pb2.py" in result.stdout
 
 
 def test_a_contract_that_was_changed_without_generating_is_refused(tmp_path: Path) -> None:

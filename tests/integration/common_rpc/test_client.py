@@ -12,10 +12,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from holdfast.api.capacity.v1 import hold_pb2, hold_service_pb2, hold_service_pb2_grpc
 from holdfast.common.circuit_breaker import BreakerPolicy, State
+from holdfast.common.contracts import contract_services
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.mesh_identity import MeshIdentity
 from holdfast.common.metrics import Metrics
-from holdfast.common.rpc_channel import service_config, services_of, target_uri
+from holdfast.common.rpc_channel import service_config, target_uri
 from holdfast.common.rpc_server import Call, current_call
 from holdfast.common.telemetry import Telemetry, current_traceparent
 from tests.integration.common_rpc.conftest import BUYER, ID, Workshop, eventually
@@ -83,13 +84,13 @@ async def refusal(awaitable: Any) -> DomainError:
 
 
 def test_only_what_the_contract_makes_repeatable_is_repeated_by_grpc() -> None:
-    names = {service.full_name for service in services_of("capacity")}
+    names = {service.full_name for service in contract_services("capacity")}
     assert HOLDS.full_name in names
     config = service_config("capacity")
     assert '"method": "GetHold"' in config
     assert '"method": "ApplyEventControls"' in config
     assert '"method": "PlaceHold"' not in config
-    assert services_of("orders") == []
+    assert contract_services("orders") == ()
 
 
 def test_targets() -> None:

@@ -72,7 +72,8 @@ async def test_a_rule_of_the_whole_request_has_no_path(workshop: Workshop) -> No
     peer = await workshop.peer((await workshop.server(HOLDS, Holds())).address)
     error = await place(peer, hold_service_pb2.PlaceHoldRequest())
     assert [violation.field for violation in error.violations] == [""]
-    assert error.message == error.violations[0].message == "give section_id and quantity, or lines; not both"
+    assert error.message == error.violations[0].message
+    assert error.message == "give section_id and one of quantity, seats and best_available, or lines; not both"
 
 
 async def test_violations_are_bounded(workshop: Workshop) -> None:

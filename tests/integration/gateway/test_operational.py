@@ -18,9 +18,10 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from holdfast.common.contracts import contract_services
 from holdfast.common.errors import StartRefused
 from holdfast.common.ids import new_id
-from holdfast.gateway.routes import Routes, contract_services
+from holdfast.gateway.routes import Routes
 from tests.integration.gateway.conftest import running_stack
 
 if TYPE_CHECKING:

@@ -274,3 +274,20 @@ async def test_only_named_origins_may_call_from_a_browser(tmp_path: Path, valkey
     assert "access-control-allow-origin" not in other.headers
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, "https://shop.example")
     assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/v1/notifications"),
+        ("GET", "/api/v1/users/u-1/notifications"),
+        ("PUT", "/api/v1/notifications/n-1/read"),
+    ],
+)
+async def test_a_path_whose_work_is_outside_the_mesh_says_where_it_is_done(
+    stack: Stack, method: str, path: str
+) -> None:
+    async with stack.client() as client:
+        answer = await client.request(method, path)
+    assert (answer.status_code, code(answer)) == (501, "OUTSIDE_THE_MESH")
+    assert "docs/reference/messages.md" in answer.json()["detail"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
+from holdfast.common.contracts import contract_services
 from holdfast.gateway.json_reader import is_map
-from holdfast.gateway.routes import contract_services
 
 if TYPE_CHECKING:
     import random
@@ -71,7 +71,8 @@ def _fill(message: Any, field: FieldDescriptor, rng: random.Random) -> None:
     if is_map(field):
         value.update({rng.choice(TEXTS): rng.choice(TEXTS) for _ in range(2)})
     elif kind == "google.protobuf.Timestamp":
-        value.seconds, value.nanos = rng.randint(SECONDS_MIN, SECONDS_MAX), rng.choice(NANOS)
+        for time in [value.add() for _ in range(rng.randrange(3))] if field.is_repeated else [value]:
+            time.seconds, time.nanos = rng.randint(SECONDS_MIN, SECONDS_MAX), rng.choice(NANOS)
     elif kind == "google.protobuf.Struct":
         value.update({rng.choice(TEXTS): any_value(rng) for _ in range(3)})
     elif kind == "google.protobuf.FieldMask":
@@ -94,5 +95,7 @@ def _scalar(field: FieldDescriptor, rng: random.Random) -> Any:
         return rng.choice(TEXTS)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return rng.random() < 0.5
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return rng.randbytes(rng.randrange(40))
     bits = INTEGERS[field.type]
     return rng.choice((0, 1, -1, 2**bits - 1, -(2**bits), rng.randint(-(2**bits), 2**bits - 1)))

@@ -20,10 +20,12 @@ from holdfast.common.errors import DomainError, Reason
 from holdfast.gateway.json_reader import JsonReader, Reading
 from holdfast.gateway.json_text import parse_object
 from holdfast.gateway.json_writer import JsonWriter
+from tests.support.little_contract import little_contract
 from tests.unit.gateway.messages import any_message, message_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
@@ -46,6 +48,31 @@ def has_mask(message: Message) -> bool:
         and (field.message_type.full_name == "google.protobuf.FieldMask" or (not field.is_repeated and has_mask(value)))
         for field, value in message.ListFields()
     )
+
+
+BYTES = """
+message Chunk { bytes content = 1; repeated bytes parts = 2; optional bytes rest = 3; }
+"""
+
+
+def test_bytes_are_base64(tmp_path: Path) -> None:
+    descriptor = little_contract("chunks", BYTES, tmp_path).message_types_by_name["Chunk"]
+    chunk = GetMessageClass(descriptor)
+    for content in (b"", b"\x00", b"\xfb\xff\xfe", bytes(range(256))):
+        message = chunk(content=content, parts=[content, b"x"], rest=content)
+        written = WRITERS.write(message)
+        assert written == json_format.MessageToDict(message, preserving_proto_field_name=True) | {
+            "content": written["content"]
+        }
+        assert read(orjson.dumps(written), chunk()) == message
+    # Either alphabet, with or without padding: what clients' libraries make.
+    for text in ("+/8=", "+/8", "-_8=", "-_8"):
+        assert read(orjson.dumps({"content": text}), chunk()).content == b"\xfb\xff"
+    for wrong in ("a", "a b=", "*", "ä", "=a", 5, ["YQ=="]):
+        with pytest.raises(DomainError) as caught:
+            read(orjson.dumps({"content": wrong}), chunk())
+        assert caught.value.violations[0].field == "content"
+        assert caught.value.violations[0].message == "must be base64 text"
 
 
 def test_there_are_message_types() -> None:

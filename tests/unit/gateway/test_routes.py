@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from google.api import annotations_pb2
 
+from holdfast.common.contracts import contract_services
 from holdfast.common.errors import DomainError, Reason
-from holdfast.gateway.routes import Routes, contract_services
+from holdfast.gateway.outside import OUTSIDE, outside
+from holdfast.gateway.routes import RouteConflict, Routes
+from tests.support.little_contract import little_contract
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROUTES = Routes(contract_services())
 
@@ -90,6 +98,39 @@ def test_another_method_is_told_which_there_are(method: str, path: str, allowed:
         ROUTES.match(method, path.encode())
     assert caught.value.reason is Reason.METHOD_NOT_ALLOWED
     assert caught.value.metadata == {"allowed": allowed}
+
+
+STREAM = """
+message WatchRequest {}
+message WatchResponse {}
+service WatchService {
+  rpc Watch(WatchRequest) returns (stream WatchResponse) { option (google.api.http) = {get: "/api/v1/watch"}; }
+}
+"""
+
+
+def test_a_stream_has_no_place_in_rest(tmp_path: Path) -> None:
+    service = little_contract("watching", STREAM, tmp_path).services_by_name["WatchService"]
+    with pytest.raises(RouteConflict, match=r"WatchService\.Watch is a stream"):
+        Routes([service])
+
+
+@pytest.mark.parametrize("template", OUTSIDE)
+def test_a_path_whose_work_is_outside_says_where(template: str) -> None:
+    path = template.replace("{", "v-").replace("}", "").encode()
+    with pytest.raises(DomainError):
+        ROUTES.match("POST", path)  # no contract binds it, or the table would hide nothing
+    refusal = outside(path)
+    assert refusal is not None
+    assert (refusal.reason, dict(refusal.metadata)) == (Reason.OUTSIDE_THE_MESH, {"path": template})
+    assert "messages" in refusal.message
+
+
+@pytest.mark.parametrize(
+    "path", [b"/api/v1/notifications/", b"/api/v1/notifications/a/b/read", b"/api/v1/users", b"/api/v1/notification"]
+)
+def test_other_paths_are_not_outside(path: bytes) -> None:
+    assert outside(path) is None
 
 
 def test_mesh_only_rpcs_have_no_path() -> None:

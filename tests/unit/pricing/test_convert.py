@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from holdfast.api.pricing.v1 import locked_price_pb2, price_tier_pb2
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.protobuf import has_behavior
+from holdfast.common.rpc_fields import not_built
 from holdfast.pricing import convert
 from holdfast.pricing.domain.calculator import StepKind, calculate
 from holdfast.pricing.domain.price_tiers import PriceTerms
@@ -23,7 +24,7 @@ RENAMED = {"tax_rate": "tax_rate_basis_points", "group_discount_percent": "group
 
 def settable() -> Iterable[str]:
     for field in price_tier_pb2.PriceTier.DESCRIPTOR.fields:
-        if not has_behavior(field, "OUTPUT_ONLY"):
+        if not has_behavior(field, "OUTPUT_ONLY") and not not_built(field):
             yield RENAMED.get(field.name, field.name)
 
 

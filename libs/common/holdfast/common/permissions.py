@@ -19,7 +19,10 @@ READS: Final = frozenset(
         "events.read",
         "sections.read",
         "pricing.read",
+        "coupons.read",
         "holds.read",
+        "sales.read",
+        "blocks.read",
         "inventory.read",
     }
 )
@@ -32,14 +35,24 @@ WRITES: Final = frozenset(
         "events.publish",
         "events.approve",
         "events.cancel",
+        "events.override",
+        "api_keys.read",
+        "api_keys.write",
+        "reports.read",
+        "audit.read",
         "sections.write",
         "pricing.write",
+        "pricing.quote",
+        "coupons.write",
         "holds.place",
         "holds.manage",
         "holds.read_all",
+        "sales.return",
+        "blocks.write",
+        "inventory.repair",
     }
 )
-PLATFORM: Final = frozenset({"organizations.create"})
+PLATFORM: Final = frozenset({"organizations.create", "organizations.suspend", "categories.write"})
 """The permissions that are not bound to one organization: a principal without one may use them."""
 
 ALL: Final = READS | WRITES | PLATFORM
@@ -55,16 +68,34 @@ _ROLES: dict[str, frozenset[str]] = {
         "events.write",
         "events.publish",
         "events.cancel",
+        "reports.read",
         "sections.write",
         "pricing.write",
+        "pricing.quote",
+        "coupons.write",
         "holds.manage",
         "holds.read_all",
+        "sales.return",
+        "blocks.write",
     },
-    "box_office": READS | {"events.read_private", "holds.place", "holds.manage", "holds.read_all"},
+    "box_office": READS
+    | {"events.read_private", "pricing.quote", "holds.place", "holds.manage", "holds.read_all", "sales.return"},
     "scanner": frozenset({"events.read", "events.read_private"}),
-    "analyst": READS | {"events.read_private", "holds.read_all"},
-    "buyer": frozenset({"venues.read", "events.read", "sections.read", "pricing.read", "holds.place", "holds.read"}),
-    "service": READS | {"events.read_private", "holds.place", "holds.manage", "holds.read_all"},
+    "analyst": READS | {"events.read_private", "reports.read", "holds.read_all"},
+    "buyer": frozenset(
+        {
+            "venues.read",
+            "events.read",
+            "sections.read",
+            "pricing.read",
+            "pricing.quote",
+            "holds.place",
+            "holds.read",
+            "sales.read",
+        }
+    ),
+    "service": READS
+    | {"events.read_private", "pricing.quote", "holds.place", "holds.manage", "holds.read_all", "sales.return"},
 }
 
 ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(_ROLES)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
-import pkgutil
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 import structlog
 
+from holdfast.common.contracts import contract_services
 from holdfast.common.mesh_identity import server_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
-
-    from google.protobuf.descriptor import ServiceDescriptor
 
     from holdfast.common.mesh_identity import MeshIdentity
 
@@ -30,31 +27,17 @@ ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 logger = structlog.get_logger(__name__)
 
 
-def services_of(name: str) -> list[ServiceDescriptor]:
-    """Give the services in the contracts of one mesh service; none for a name without contracts."""
-    try:
-        package = importlib.import_module(f"holdfast.api.{name}.v1")
-    except ModuleNotFoundError:
-        return []
-    modules = (
-        importlib.import_module(f"{package.__name__}.{info.name}")
-        for info in pkgutil.iter_modules(package.__path__)
-        if info.name.endswith("_service_pb2")
-    )
-    return [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
-
-
 def service_config(name: str) -> str:
     """Give the gRPC service config for a peer: load balancing by round robin over healthy replicas, bounded retries.
 
-    gRPC repeats what the contract makes repeatable as it is: RPCs whose request has no `request_id`. The others are
-    repeated by `Peer.call`, if the request has one.
+    gRPC repeats what the contract makes repeatable as it is: RPCs with one answer whose request has no `request_id`.
+    The others are repeated by `Peer.call`, if the request has one.
     """
     repeatable = [
         {"service": service.full_name, "method": method.name}
-        for service in services_of(name)
+        for service in contract_services(name)
         for method in service.methods
-        if "request_id" not in method.input_type.fields_by_name
+        if "request_id" not in method.input_type.fields_by_name and not method.server_streaming
     ]
     config: dict[str, Any] = {
         "loadBalancingConfig": [{"round_robin": {}}],

@@ -1,4 +1,4 @@
-"""What a request may hold: the contract's validation rules, and no field that callers cannot set."""
+"""What a request may hold: the contract's rules, no field that callers cannot set, none that is not built yet."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from protovalidate import Validator
 
+from holdfast.api.common.v1 import policy_pb2
 from holdfast.common.errors import DomainError, FieldViolation, Reason
 from holdfast.common.protobuf import has_behavior, refusal_text
 from holdfast.common.rpc_text import nul_faults
@@ -13,13 +14,14 @@ from holdfast.common.rpc_text import nul_faults
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from google.protobuf.descriptor import Descriptor, MethodDescriptor
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
     from google.protobuf.message import Message
     from protovalidate import Violation
 
 VIOLATIONS_MAX: Final = 50
 _DEPTH_MAX: Final = 8
 _OWN_PACKAGE: Final = "holdfast."
+_NOT_BUILT: Final = "is not built yet"
 
 _validator = Validator()
 
@@ -30,15 +32,19 @@ Tree = dict[str, "str | Tree"]
 class FieldRules:
     """The rules for one RPC's request, worked out once."""
 
-    __slots__ = ("_tree",)
+    __slots__ = ("_not_built", "_rpc", "_tree")
 
     def __init__(self, method: MethodDescriptor) -> None:
+        self._rpc = method.name
+        self._not_built = _not_built_fields(method.input_type, depth_left=_DEPTH_MAX)
         self._tree = _refused_fields(
             method.input_type, immutable_too=method.name.startswith("Update"), depth_left=_DEPTH_MAX
         )
 
     def check(self, request: Message) -> None:
-        """Raise VALIDATION_FAILED naming every field that breaks a rule."""
+        """Raise NOT_BUILT_YET for fields that are not honoured yet, VALIDATION_FAILED naming all that break a rule."""
+        if self._not_built:
+            self._refuse_not_built(request, self._not_built)
         found = list(_settings_of(request, self._tree, "")) if self._tree else []
         broken = _validator.collect_violations(request)
         if broken:
@@ -51,6 +57,59 @@ class FieldRules:
                 f"{first.field}: {first.message}" if first.field else first.message,
                 violations=found[:VIOLATIONS_MAX],
             )
+
+    def _refuse_not_built(self, request: Message, tree: Tree) -> None:
+        """Refuse rather than ignore. An update's mask names a field too: to clear it is to set it."""
+        found = [*_settings_of(request, tree, ""), *_masked(request, tree)][:VIOLATIONS_MAX]
+        if found:
+            first = found[0]
+            raise DomainError(
+                Reason.NOT_BUILT_YET,
+                f"{first.field}: {first.message}",
+                metadata={"rpc": self._rpc, "field": first.field},
+                violations=found,
+            )
+
+
+def not_built(field: FieldDescriptor) -> bool:
+    """Tell whether the contract marks a field that callers may set as not built yet."""
+    return field.GetOptions().Extensions[policy_pb2.hint].not_built and not has_behavior(field, "OUTPUT_ONLY")
+
+
+def _not_built_fields(message: Descriptor, *, depth_left: int) -> Tree:
+    tree: Tree = {}
+    for field in message.fields:
+        if not_built(field):
+            tree[field.name] = _NOT_BUILT
+            continue
+        inner = field.message_type
+        if inner is None or not depth_left or has_behavior(field, "OUTPUT_ONLY"):
+            continue
+        if inner.GetOptions().map_entry:
+            inner = inner.fields_by_name["value"].message_type
+        if inner is None or not inner.full_name.startswith(_OWN_PACKAGE):
+            continue
+        below = _not_built_fields(inner, depth_left=depth_left - 1)
+        if below:
+            tree[field.name] = below
+    return tree
+
+
+def _masked(request: Message, tree: Tree) -> Iterator[FieldViolation]:
+    """Name the paths of an `update_mask` that lead to what is refused, in the resource beside it."""
+    if "update_mask" not in request.DESCRIPTOR.fields_by_name:
+        return
+    paths = request.update_mask.paths  # type: ignore[attr-defined] # the field was just found
+    for name, below in tree.items():
+        if isinstance(below, str):
+            continue
+        for path in paths:
+            if below.get(path) == _NOT_BUILT and not _has(getattr(request, name), path):
+                yield FieldViolation(field=f"{name}.{path}", message=_NOT_BUILT)
+
+
+def _has(message: Message, name: str) -> bool:
+    return any(field.name == name for field, _ in message.ListFields())
 
 
 def _refused_fields(message: Descriptor, *, immutable_too: bool, depth_left: int) -> Tree:
@@ -77,6 +136,9 @@ def _settings_of(message: Message, tree: Tree, prefix: str) -> Iterator[FieldVio
         path = f"{prefix}{field.name}"
         if isinstance(entry, str):
             yield FieldViolation(field=path, message=entry)
+        elif field.message_type is not None and field.message_type.GetOptions().map_entry:
+            for key, each in value.items():
+                yield from _settings_of(each, entry, f'{path}["{key}"].')
         elif field.is_repeated:
             for index, each in enumerate(value):
                 yield from _settings_of(each, entry, f"{path}[{index}].")

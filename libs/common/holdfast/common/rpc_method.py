@@ -81,13 +81,18 @@ class RpcMethod:
         metrics: Metrics,
         telemetry: Telemetry,
     ) -> None:
-        if method.client_streaming or method.server_streaming:
-            raise ValueError(f"{method.full_name} is a stream; the front door serves unary RPCs")
+        if method.client_streaming:
+            raise ValueError(f"{method.full_name} takes a stream of requests; the front door takes one")
+        implemented: Handler | None = getattr(implementation, snake_case(method.name), None)
+        self.streaming: bool = method.server_streaming
+        if self.streaming and implemented is not None:
+            raise ValueError(f"{method.full_name} answers a stream; the front door does not serve built ones yet")
         self.name = method.name
         self.full_name = f"{method.containing_service.full_name}/{method.name}"
         self._parse: Callable[[bytes], Message] = GetMessageClass(method.input_type).FromString
         self._response_class = GetMessageClass(method.output_type)
-        self._handler: Handler = getattr(implementation, snake_case(method.name), self._not_built)
+        self.built: bool = implemented is not None
+        self._handler: Handler = implemented or self._not_built
         self._gate = Gate(method)
         self._rules = FieldRules(method)
         self._admission = admission
@@ -99,7 +104,10 @@ class RpcMethod:
         self._counters: dict[grpc.StatusCode, Counter] = {}
 
     async def serve(self, raw: bytes, context: Context) -> bytes:
-        """Answer one call; what gRPC calls. Runs in a task of its own, so context variables need no reset."""
+        """Answer one call; what gRPC calls. Runs in a task of its own, so context variables need no reset.
+
+        A stream passes here too, and ends with the refusal that it is not built.
+        """
         admission = self._admission
         if admission.in_flight >= admission.limit:
             await self._refuse_overload(context)

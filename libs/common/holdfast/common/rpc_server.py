@@ -9,6 +9,7 @@ import grpc
 import structlog
 from grpc_reflection.v1alpha import reflection
 
+from holdfast.common.contracts import contract_services
 from holdfast.common.errors import StartRefused
 from holdfast.common.rpc_call import Call, current_call
 from holdfast.common.rpc_health import SERVICE_NAME as HEALTH_SERVICE
@@ -42,6 +43,9 @@ _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
+
+_NOTHING: Final = object()
+"""Implements no RPC."""
 
 logger = structlog.get_logger(__name__)
 
@@ -85,10 +89,21 @@ class RpcServer:
         """The host and port that it listens on, once started."""
         return f"{self._listen.rpartition(':')[0]}:{self.port}"
 
+    @property
+    def not_built(self) -> tuple[str, ...]:
+        """The RPCs that are served and answer NOT_BUILT_YET, as `<full name of the service>/<RPC>`."""
+        return tuple(rpc.full_name for rpcs in self._services.values() for rpc in rpcs.values() if not rpc.built)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The full names of the services that are served."""
+        return tuple(self._services)
+
     def add(self, service_descriptor: ServiceDescriptor, implementation: object) -> None:
         """Serve a service by an object with a coroutine `place_hold(request, call)` for `PlaceHold`, and so on.
 
-        An RPC for which the object has no method answers NOT_BUILT_YET. ValueError for an RPC without a policy.
+        An RPC for which the object has no method answers NOT_BUILT_YET. ValueError for an RPC without a policy, and
+        for a method that answers a stream.
         """
         if self._server is not None:
             raise RuntimeError("services are added before the server starts")
@@ -104,6 +119,12 @@ class RpcServer:
             for method in service_descriptor.methods
         }
 
+    def add_missing(self) -> None:
+        """Serve what the contract gives this service and nobody has added: each of its RPCs answers NOT_BUILT_YET."""
+        for descriptor in contract_services(self.service):
+            if descriptor.full_name not in self._services:
+                self.add(descriptor, _NOTHING)
+
     async def start(self) -> None:
         """Listen and serve. StartRefused when the address cannot be had."""
         server = grpc.aio.server(
@@ -115,7 +136,11 @@ class RpcServer:
         for name, methods in self._services.items():
             health.add(name)
             handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-                method_name: grpc.unary_unary_rpc_method_handler(method.serve)
+                method_name: (
+                    grpc.unary_stream_rpc_method_handler(method.serve)
+                    if method.streaming
+                    else grpc.unary_unary_rpc_method_handler(method.serve)
+                )
                 for method_name, method in methods.items()
             }
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))

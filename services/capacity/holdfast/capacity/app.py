@@ -103,6 +103,7 @@ class CapacityApp:
             ),
         ):
             self.server.add(descriptor.services_by_name[name], servicer)
+        self.server.add_missing()
         self._opened = AsyncExitStack()
         self._serving = False
 

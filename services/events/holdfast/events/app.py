@@ -105,6 +105,7 @@ class EventsApp:
             (schedule_service_pb2.DESCRIPTOR, "ScheduleService", ScheduleServicer(front)),
         ):
             self.server.add(descriptor.services_by_name[name], servicer)
+        self.server.add_missing()
 
     @property
     def ready(self) -> bool:

@@ -21,6 +21,7 @@ from holdfast.common.telemetry import format_traceparent
 from holdfast.gateway.answers import Answer
 from holdfast.gateway.auth import token_invalid
 from holdfast.gateway.body import Body, ClientGoneError, ClientTooSlowError
+from holdfast.gateway.outside import outside
 from holdfast.gateway.problems import internal_error, problem
 from holdfast.gateway.transcoder import Arrived, Endpoint, compile_endpoints
 
@@ -142,7 +143,10 @@ class Api:
     def _find(self, scope: Scope, repeated: str) -> tuple[Endpoint, list[str]]:
         if repeated:
             raise invalid(repeated, "given more than once")
-        binding, variables = self._routes.match(scope["method"], scope["raw_path"])
+        try:
+            binding, variables = self._routes.match(scope["method"], scope["raw_path"])
+        except DomainError as error:
+            raise outside(scope["raw_path"]) or error from None
         return self.endpoints[binding.method, binding.template], variables
 
     async def _answer(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from holdfast.common.contracts import contract_services
 from holdfast.common.mesh_identity import MeshIdentity
 from holdfast.common.metrics import Metrics
 from holdfast.common.operations_server import OperationsServer
@@ -21,7 +22,7 @@ from holdfast.gateway.limits import RateLimiter
 from holdfast.gateway.measures import Measures
 from holdfast.gateway.openapi import openapi_document
 from holdfast.gateway.operational import Readiness, operational_app
-from holdfast.gateway.routes import Routes, contract_services
+from holdfast.gateway.routes import Routes
 from holdfast.gateway.server import HttpServer
 from holdfast.gateway.settings import origins
 

@@ -182,6 +182,8 @@ def scalar_reader(field: FieldDescriptor) -> Callable[[Any], Any]:
         return values.read_string
     if field.type == FieldDescriptor.TYPE_BOOL:
         return values.read_bool
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return values.read_bytes
     if field.type == FieldDescriptor.TYPE_ENUM and field.enum_type is not None:
         return values.enum_reader(field.enum_type)
     if field.type in _RANGES:

@@ -6,6 +6,8 @@ take what protobuf gives and never fail on a valid message.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -28,6 +30,7 @@ _TIME: Final = re.compile(
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _UPPER: Final = re.compile("[A-Z]")
 _MASK_PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -44,6 +47,22 @@ def read_string(value: Any) -> str:
     if "\x00" in value:
         raise Refused("holds a NUL character")
     return value
+
+
+def read_bytes(value: Any) -> bytes:
+    """Read bytes from base64, of either alphabet, with or without padding."""
+    if type(value) is not str:
+        raise Refused("must be base64 text")
+    text = value.translate(_STANDARD_ALPHABET).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused("must be base64 text") from None
+
+
+def write_bytes(value: bytes) -> str:
+    """Write bytes as base64 with padding."""
+    return base64.b64encode(value).decode("ascii")
 
 
 def read_bool(value: Any) -> bool:

@@ -1,20 +1,18 @@
 """The REST paths of the contract: every google.api.http binding of every service, found and matched.
 
-There is no other list of routes. A path that two bindings claim stops the start.
+There is no other list of routes. A path that two bindings claim stops the start, and so does a binding of a stream:
+one answer cannot be many.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from google.api import annotations_pb2
 
-import holdfast.api
 from holdfast.common.errors import DomainError, Reason
 from holdfast.gateway.json_text import printable
 
@@ -58,19 +56,6 @@ class _Node:
     bindings: dict[str, Binding] = field(default_factory=dict)
 
 
-def contract_services() -> tuple[ServiceDescriptor, ...]:
-    """Give every service of the contract, from the generated modules as they are installed."""
-    names: set[str] = set()
-    for root in holdfast.api.__path__:
-        for path in Path(root).rglob("*_service_pb2.py"):
-            names.add(".".join(("holdfast", "api", *path.relative_to(root).with_suffix("").parts)))
-    found: list[ServiceDescriptor] = []
-    for name in sorted(names):
-        module = importlib.import_module(name)
-        found.extend(module.DESCRIPTOR.services_by_name.values())
-    return tuple(found)
-
-
 def bindings_of(service: ServiceDescriptor) -> Iterator[Binding]:
     """Give a service's REST bindings, the main one of an RPC before its additional ones."""
     peer = service.full_name.split(".")[2]  # holdfast.api.<service>.v1.<Name>
@@ -78,6 +63,8 @@ def bindings_of(service: ServiceDescriptor) -> Iterator[Binding]:
         options = rpc.GetOptions()
         if not options.HasExtension(annotations_pb2.http):
             continue
+        if rpc.client_streaming or rpc.server_streaming:
+            raise RouteConflict(f"{rpc.full_name} is a stream and has no place in REST")
         rule = options.Extensions[annotations_pb2.http]
         for each in (rule, *rule.additional_bindings):
             kind = each.WhichOneof("pattern")

@@ -76,6 +76,7 @@ class PricingApp:
         self.server.add(
             quote_service_pb2.DESCRIPTOR.services_by_name["QuoteService"], QuoteServicer(database=self._database)
         )
+        self.server.add_missing()
         self._opened = AsyncExitStack()
         self._serving = False
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.api.events.v1 import organization_pb2
 from holdfast.common.protobuf import to_timestamp
 from holdfast.events.convert.values import CLEARED
+from holdfast.events.domain.organizations import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from holdfast.events.domain.organizations import Organization
 
-SETTINGS: Final = tuple(field.name for field in organization_pb2.OrganizationSettings.DESCRIPTOR.fields)
+SETTINGS: Final = tuple(DEFAULT_SETTINGS)
 
 
 def to_proto(organization: Organization) -> organization_pb2.Organization:

@@ -22,26 +22,44 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from holdfast.api.capacity.v1 import seat_pb2 as holdfast_dot_api_dot_capacity_dot_v1_dot_seat__pb2
 from holdfast.api.common.v1 import money_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_money__pb2
 from holdfast.api.pricing.v1 import locked_price_pb2 as holdfast_dot_api_dot_pricing_dot_v1_dot_locked__price__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#holdfast/api/capacity/v1/hold.proto\x12\x18holdfast.api.capacity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"holdfast/api/common/v1/money.proto\x1a*holdfast/api/pricing/v1/locked_price.proto\"\xc6\x04\n\x04Hold\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x04 \x01(\t\x12\x11\n\tplaced_by\x18\x05 \x01(\t\x12\x33\n\x05state\x18\x06 \x01(\x0e\x32$.holdfast.api.capacity.v1.Hold.State\x12\x31\n\x05lines\x18\x07 \x03(\x0b\x32\".holdfast.api.capacity.v1.HoldLine\x12\x17\n\x0forder_reference\x18\x08 \x01(\t\x12,\n\x05total\x18\t \x01(\x0b\x32\x1d.holdfast.api.common.v1.Money\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nvoid_cause\x18\r \x01(\t\x12\x0f\n\x07sale_id\x18\x0e \x01(\t\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\"m\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06\x41\x43TIVE\x10\x01\x12\x0b\n\x07PENDING\x10\x02\x12\r\n\tCONFIRMED\x10\x03\x12\x0c\n\x08RELEASED\x10\x04\x12\x0b\n\x07\x45XPIRED\x10\x05\x12\n\n\x06VOIDED\x10\x06\"\xa0\x01\n\x08HoldLine\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x12\n\nsection_id\x18\x02 \x01(\t\x12\x13\n\x0bschedule_id\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x05\x12\r\n\x05seats\x18\x05 \x03(\t\x12:\n\x0clocked_price\x18\x06 \x01(\x0b\x32$.holdfast.api.pricing.v1.LockedPrice\"\xb0\x03\n\x04Sale\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x0f\n\x07hold_id\x18\x04 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x05 \x01(\t\x12\x33\n\x05state\x18\x06 \x01(\x0e\x32$.holdfast.api.capacity.v1.Sale.State\x12\x31\n\x05lines\x18\x07 \x03(\x0b\x32\".holdfast.api.capacity.v1.HoldLine\x12\x17\n\x0forder_reference\x18\x08 \x01(\t\x12,\n\x05total\x18\t \x01(\x0b\x32\x1d.holdfast.api.common.v1.Money\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\"]\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x08\n\x04SOLD\x10\x01\x12\x16\n\x12PARTIALLY_RETURNED\x10\x02\x12\x0c\n\x08RETURNED\x10\x03\x12\r\n\tCANCELLED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#holdfast/api/capacity/v1/hold.proto\x12\x18holdfast.api.capacity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#holdfast/api/capacity/v1/seat.proto\x1a\"holdfast/api/common/v1/money.proto\x1a*holdfast/api/pricing/v1/locked_price.proto\"\xa7\x05\n\x04Hold\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x04 \x01(\t\x12\x11\n\tplaced_by\x18\x05 \x01(\t\x12\x33\n\x05state\x18\x06 \x01(\x0e\x32$.holdfast.api.capacity.v1.Hold.State\x12\x31\n\x05lines\x18\x07 \x03(\x0b\x32\".holdfast.api.capacity.v1.HoldLine\x12\x17\n\x0forder_reference\x18\x08 \x01(\t\x12,\n\x05total\x18\t \x01(\x0b\x32\x1d.holdfast.api.common.v1.Money\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nvoid_cause\x18\r \x01(\t\x12\x0f\n\x07sale_id\x18\x0e \x01(\t\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12\x18\n\x10replaces_hold_id\x18\x10 \x01(\t\x12\x13\n\x0b\x63oupon_code\x18\x11 \x01(\t\x12\x30\n\x0cpayment_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06\x41\x43TIVE\x10\x01\x12\x0b\n\x07PENDING\x10\x02\x12\r\n\tCONFIRMED\x10\x03\x12\x0c\n\x08RELEASED\x10\x04\x12\x0b\n\x07\x45XPIRED\x10\x05\x12\n\n\x06VOIDED\x10\x06\"\x9a\x02\n\x08HoldLine\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x12\n\nsection_id\x18\x02 \x01(\t\x12\x13\n\x0bschedule_id\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x05\x12\r\n\x05seats\x18\x05 \x03(\t\x12:\n\x0clocked_price\x18\x06 \x01(\x0b\x32$.holdfast.api.pricing.v1.LockedPrice\x12\x10\n\x08\x62lock_id\x18\x07 \x01(\t\x12\x19\n\x11returned_quantity\x18\x08 \x01(\x05\x12\x16\n\x0ereturned_seats\x18\t \x03(\t\x12\x1a\n\x12\x65xchanged_quantity\x18\n \x01(\x05\x12\x17\n\x0f\x65xchanged_seats\x18\x0b \x03(\t\"\xa4\x01\n\x08LinePart\x12\x1a\n\x06number\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01\x12\x1e\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x12\x35\n\x05seats\x18\x03 \x01(\x0b\x32$.holdfast.api.capacity.v1.SeatLabelsH\x00\x12\x16\n\x03\x61ll\x18\x04 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\xcf\x04\n\x04Sale\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x0f\n\x07hold_id\x18\x04 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x05 \x01(\t\x12\x33\n\x05state\x18\x06 \x01(\x0e\x32$.holdfast.api.capacity.v1.Sale.State\x12\x31\n\x05lines\x18\x07 \x03(\x0b\x32\".holdfast.api.capacity.v1.HoldLine\x12\x17\n\x0forder_reference\x18\x08 \x01(\t\x12,\n\x05total\x18\t \x01(\x0b\x32\x1d.holdfast.api.common.v1.Money\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x07returns\x18\r \x03(\x0b\x32$.holdfast.api.capacity.v1.SaleReturn\x12\x35\n\x0ereturned_total\x18\x0e \x01(\x0b\x32\x1d.holdfast.api.common.v1.Money\"]\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x08\n\x04SOLD\x10\x01\x12\x16\n\x12PARTIALLY_RETURNED\x10\x02\x12\x0c\n\x08RETURNED\x10\x03\x12\r\n\tCANCELLED\x10\x04\"\xcc\x02\n\nSaleReturn\x12\n\n\x02id\x18\x01 \x01(\t\x12\x35\n\x05lines\x18\x02 \x03(\x0b\x32&.holdfast.api.capacity.v1.ReturnedLine\x12@\n\treturn_to\x18\x03 \x01(\x0e\x32-.holdfast.api.capacity.v1.SaleReturn.ReturnTo\x12-\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x1d.holdfast.api.common.v1.Money\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x08ReturnTo\x12\x19\n\x15RETURN_TO_UNSPECIFIED\x10\x00\x12\x08\n\x04SALE\x10\x01\x12\x0b\n\x07\x42LOCKED\x10\x02\"\x80\x01\n\x0cReturnedLine\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12\r\n\x05seats\x18\x03 \x03(\t\x12-\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x1d.holdfast.api.common.v1.Money\x12\x10\n\x08\x62lock_id\x18\x05 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.api.capacity.v1.hold_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HOLD']._serialized_start=179
-  _globals['_HOLD']._serialized_end=761
-  _globals['_HOLD_STATE']._serialized_start=652
-  _globals['_HOLD_STATE']._serialized_end=761
-  _globals['_HOLDLINE']._serialized_start=764
-  _globals['_HOLDLINE']._serialized_end=924
-  _globals['_SALE']._serialized_start=927
-  _globals['_SALE']._serialized_end=1359
-  _globals['_SALE_STATE']._serialized_start=1266
-  _globals['_SALE_STATE']._serialized_end=1359
+  _globals['_LINEPART'].oneofs_by_name['part']._loaded_options = None
+  _globals['_LINEPART'].oneofs_by_name['part']._serialized_options = b'\272H\002\010\001'
+  _globals['_LINEPART'].fields_by_name['number']._loaded_options = None
+  _globals['_LINEPART'].fields_by_name['number']._serialized_options = b'\272H\007\032\005\030\220N(\001'
+  _globals['_LINEPART'].fields_by_name['quantity']._loaded_options = None
+  _globals['_LINEPART'].fields_by_name['quantity']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
+  _globals['_LINEPART'].fields_by_name['all']._loaded_options = None
+  _globals['_LINEPART'].fields_by_name['all']._serialized_options = b'\272H\004j\002\010\001'
+  _globals['_HOLD']._serialized_start=245
+  _globals['_HOLD']._serialized_end=924
+  _globals['_HOLD_STATE']._serialized_start=815
+  _globals['_HOLD_STATE']._serialized_end=924
+  _globals['_HOLDLINE']._serialized_start=927
+  _globals['_HOLDLINE']._serialized_end=1209
+  _globals['_LINEPART']._serialized_start=1212
+  _globals['_LINEPART']._serialized_end=1376
+  _globals['_SALE']._serialized_start=1379
+  _globals['_SALE']._serialized_end=1970
+  _globals['_SALE_STATE']._serialized_start=1877
+  _globals['_SALE_STATE']._serialized_end=1970
+  _globals['_SALERETURN']._serialized_start=1973
+  _globals['_SALERETURN']._serialized_end=2305
+  _globals['_SALERETURN_RETURNTO']._serialized_start=2245
+  _globals['_SALERETURN_RETURNTO']._serialized_end=2305
+  _globals['_RETURNEDLINE']._serialized_start=2308
+  _globals['_RETURNEDLINE']._serialized_end=2436
 # @@protoc_insertion_point(module_scope)

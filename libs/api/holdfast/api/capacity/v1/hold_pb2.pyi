@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from holdfast.api.capacity.v1 import seat_pb2 as _seat_pb2
 from holdfast.api.common.v1 import money_pb2 as _money_pb2
 from holdfast.api.pricing.v1 import locked_price_pb2 as _locked_price_pb2
 import builtins as _builtins
@@ -86,6 +87,9 @@ class Hold(_message.Message):
     VOID_CAUSE_FIELD_NUMBER: _builtins.int
     SALE_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    REPLACES_HOLD_ID_FIELD_NUMBER: _builtins.int
+    COUPON_CODE_FIELD_NUMBER: _builtins.int
+    PAYMENT_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, made by the service."""
     organization_id: _builtins.str
@@ -106,6 +110,12 @@ class Hold(_message.Message):
     """The sale that confirming made."""
     etag: _builtins.str
     """Changes with every change of the hold."""
+    replaces_hold_id: _builtins.str
+    """The expired hold that this one took the place of, at its locked prices, because the payment came late; see
+    `reacquire` of ConfirmHold.
+    """
+    coupon_code: _builtins.str
+    """The coupon whose discount is in the locked prices."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldLine]:
         """What it claims."""
@@ -126,6 +136,10 @@ class Hold(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it reached a terminal state."""
 
+    @_builtins.property
+    def payment_time(self) -> _timestamp_pb2.Timestamp:
+        """When payment began; absent if it has not."""
+
     def __init__(
         self,
         *,
@@ -144,10 +158,13 @@ class Hold(_message.Message):
         void_cause: _builtins.str = ...,
         sale_id: _builtins.str = ...,
         etag: _builtins.str = ...,
+        replaces_hold_id: _builtins.str = ...,
+        coupon_code: _builtins.str = ...,
+        payment_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "payment_time", b"payment_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_id", b"customer_id", "end_time", b"end_time", "etag", b"etag", "event_id", b"event_id", "expire_time", b"expire_time", "id", b"id", "lines", b"lines", "order_reference", b"order_reference", "organization_id", b"organization_id", "placed_by", b"placed_by", "sale_id", b"sale_id", "state", b"state", "total", b"total", "void_cause", b"void_cause"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon_code", b"coupon_code", "create_time", b"create_time", "customer_id", b"customer_id", "end_time", b"end_time", "etag", b"etag", "event_id", b"event_id", "expire_time", b"expire_time", "id", b"id", "lines", b"lines", "order_reference", b"order_reference", "organization_id", b"organization_id", "payment_time", b"payment_time", "placed_by", b"placed_by", "replaces_hold_id", b"replaces_hold_id", "sale_id", b"sale_id", "state", b"state", "total", b"total", "void_cause", b"void_cause"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -165,6 +182,11 @@ class HoldLine(_message.Message):
     QUANTITY_FIELD_NUMBER: _builtins.int
     SEATS_FIELD_NUMBER: _builtins.int
     LOCKED_PRICE_FIELD_NUMBER: _builtins.int
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
+    RETURNED_QUANTITY_FIELD_NUMBER: _builtins.int
+    RETURNED_SEATS_FIELD_NUMBER: _builtins.int
+    EXCHANGED_QUANTITY_FIELD_NUMBER: _builtins.int
+    EXCHANGED_SEATS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Number of the line in the hold, from 1."""
     section_id: _builtins.str
@@ -173,6 +195,12 @@ class HoldLine(_message.Message):
     """Which date; empty for an event-wide section of an event without dates."""
     quantity: _builtins.int
     """How many places."""
+    block_id: _builtins.str
+    """The block that the places were taken from, if any."""
+    returned_quantity: _builtins.int
+    """Of a sale: how many of them were returned."""
+    exchanged_quantity: _builtins.int
+    """Of a sale: how many of them were exchanged for those of later lines."""
     @_builtins.property
     def seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Their labels, in a seated section: `A-12`."""
@@ -180,6 +208,14 @@ class HoldLine(_message.Message):
     @_builtins.property
     def locked_price(self) -> _locked_price_pb2.LockedPrice:
         """What it costs, fixed when the hold was placed; absent if no price tier was asked for."""
+
+    @_builtins.property
+    def returned_seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a sale, in a seated section: which of `seats` were returned."""
+
+    @_builtins.property
+    def exchanged_seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a sale, in a seated section: which of `seats` were exchanged."""
 
     def __init__(
         self,
@@ -190,14 +226,57 @@ class HoldLine(_message.Message):
         quantity: _builtins.int = ...,
         seats: _abc.Iterable[_builtins.str] | None = ...,
         locked_price: _locked_price_pb2.LockedPrice | None = ...,
+        block_id: _builtins.str = ...,
+        returned_quantity: _builtins.int = ...,
+        returned_seats: _abc.Iterable[_builtins.str] | None = ...,
+        exchanged_quantity: _builtins.int = ...,
+        exchanged_seats: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["locked_price", b"locked_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["locked_price", b"locked_price", "number", b"number", "quantity", b"quantity", "schedule_id", b"schedule_id", "seats", b"seats", "section_id", b"section_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "exchanged_quantity", b"exchanged_quantity", "exchanged_seats", b"exchanged_seats", "locked_price", b"locked_price", "number", b"number", "quantity", b"quantity", "returned_quantity", b"returned_quantity", "returned_seats", b"returned_seats", "schedule_id", b"schedule_id", "seats", b"seats", "section_id", b"section_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HoldLine: _TypeAlias = HoldLine  # noqa: Y015
+
+@_typing.final
+class LinePart(_message.Message):
+    """A part of a line of a hold or a sale."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Number of the line."""
+    quantity: _builtins.int
+    """So many, of a line without seats."""
+    all: _builtins.bool
+    """All that are left of the line."""
+    @_builtins.property
+    def seats(self) -> _seat_pb2.SeatLabels:
+        """These seats of the line."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        quantity: _builtins.int = ...,
+        seats: _seat_pb2.SeatLabels | None = ...,
+        all: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "part", b"part", "quantity", b"quantity", "seats", b"seats"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "number", b"number", "part", b"part", "quantity", b"quantity", "seats", b"seats"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["quantity", "seats", "all"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___LinePart: _TypeAlias = LinePart  # noqa: Y015
 
 @_typing.final
 class Sale(_message.Message):
@@ -247,6 +326,9 @@ class Sale(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    RETURNS_FIELD_NUMBER: _builtins.int
+    RETURNED_TOTAL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, made by the service."""
     organization_id: _builtins.str
@@ -275,6 +357,18 @@ class Sale(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was sold, by the database's clock."""
 
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
+    @_builtins.property
+    def returns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaleReturn]:
+        """What came back of it, oldest first."""
+
+    @_builtins.property
+    def returned_total(self) -> _money_pb2.Money:
+        """Sum of what came back, at the paid prices; absent if nothing did, or a line has no price."""
+
     def __init__(
         self,
         *,
@@ -289,11 +383,133 @@ class Sale(_message.Message):
         total: _money_pb2.Money | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        returns: _abc.Iterable[Global___SaleReturn] | None = ...,
+        returned_total: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "returned_total", b"returned_total", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_id", b"customer_id", "etag", b"etag", "event_id", b"event_id", "hold_id", b"hold_id", "id", b"id", "lines", b"lines", "order_reference", b"order_reference", "organization_id", b"organization_id", "state", b"state", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer_id", b"customer_id", "etag", b"etag", "event_id", b"event_id", "hold_id", b"hold_id", "id", b"id", "lines", b"lines", "order_reference", b"order_reference", "organization_id", b"organization_id", "returned_total", b"returned_total", "returns", b"returns", "state", b"state", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Sale: _TypeAlias = Sale  # noqa: Y015
+
+@_typing.final
+class SaleReturn(_message.Message):
+    """Places of a sale that came back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _ReturnTo:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReturnToEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SaleReturn._ReturnTo.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        RETURN_TO_UNSPECIFIED: SaleReturn._ReturnTo.ValueType  # 0
+        """Not said: SALE."""
+        SALE: SaleReturn._ReturnTo.ValueType  # 1
+        """Back to sale, at once."""
+        BLOCKED: SaleReturn._ReturnTo.ValueType  # 2
+        """Into a block of kind RETURNED, one a section."""
+
+    class ReturnTo(_ReturnTo, metaclass=_ReturnToEnumTypeWrapper):
+        """Where returned places go."""
+
+    RETURN_TO_UNSPECIFIED: SaleReturn.ReturnTo.ValueType  # 0
+    """Not said: SALE."""
+    SALE: SaleReturn.ReturnTo.ValueType  # 1
+    """Back to sale, at once."""
+    BLOCKED: SaleReturn.ReturnTo.ValueType  # 2
+    """Into a block of kind RETURNED, one a section."""
+
+    ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    RETURN_TO_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """UUIDv7, made by the service."""
+    return_to: Global___SaleReturn.ReturnTo.ValueType
+    """Where they went."""
+    note: _builtins.str
+    """Why, in the words of who returned them."""
+    actor: _builtins.str
+    """Who returned them."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReturnedLine]:
+        """Which places."""
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Sum of the lines' amounts; absent if a line has no price. What of it is refunded is the seller's to decide."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When, by the database's clock."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        lines: _abc.Iterable[Global___ReturnedLine] | None = ...,
+        return_to: Global___SaleReturn.ReturnTo.ValueType = ...,
+        amount: _money_pb2.Money | None = ...,
+        note: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "amount", b"amount", "create_time", b"create_time", "id", b"id", "lines", b"lines", "note", b"note", "return_to", b"return_to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaleReturn: _TypeAlias = SaleReturn  # noqa: Y015
+
+@_typing.final
+class ReturnedLine(_message.Message):
+    """Places of one line of a sale that came back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Number of the line."""
+    quantity: _builtins.int
+    """How many places."""
+    block_id: _builtins.str
+    """The block that they went into, if they stay out of sale."""
+    @_builtins.property
+    def seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their labels, in a seated section."""
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Their share of what was paid for the line, with fees and tax. The shares of a line, in the order of the returns,
+        are rounded so that all of them add up to its total.
+        """
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        quantity: _builtins.int = ...,
+        seats: _abc.Iterable[_builtins.str] | None = ...,
+        amount: _money_pb2.Money | None = ...,
+        block_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "block_id", b"block_id", "number", b"number", "quantity", b"quantity", "seats", b"seats"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnedLine: _TypeAlias = ReturnedLine  # noqa: Y015

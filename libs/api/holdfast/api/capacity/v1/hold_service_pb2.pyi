@@ -9,8 +9,11 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from holdfast.api.capacity.v1 import hold_pb2 as _hold_pb2
+from holdfast.api.capacity.v1 import seat_pb2 as _seat_pb2
+from holdfast.api.common.v1 import error_reason_pb2 as _error_reason_pb2
 from holdfast.api.common.v1 import money_pb2 as _money_pb2
 from holdfast.api.common.v1 import pagination_pb2 as _pagination_pb2
+from holdfast.api.common.v1 import principal_pb2 as _principal_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -26,7 +29,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class PlaceHoldRequest(_message.Message):
     """Request of PlaceHold.
 
-    One section: `section_id` with `quantity`, and `schedule_id` and `price_tier_id` where they apply.
+    One section: `section_id` with one of `quantity`, `seats` and `best_available`, and `schedule_id`, `price_tier_id` and
+    `block_id` where they apply.
     Several: `lines`. Not both.
     """
 
@@ -42,6 +46,11 @@ class PlaceHoldRequest(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     ORDER_REFERENCE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    BEST_AVAILABLE_FIELD_NUMBER: _builtins.int
+    COUPON_CODE_FIELD_NUMBER: _builtins.int
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
+    QUOTE_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """The event; needed with `lines` only to say which, and checked wherever it is given."""
     section_id: _builtins.str
@@ -60,9 +69,25 @@ class PlaceHoldRequest(_message.Message):
     """The order system's reference."""
     request_id: _builtins.str
     """Makes a retry the same request; at most 255 characters. Over REST the Idempotency-Key header."""
+    coupon_code: _builtins.str
+    """Takes the coupon's discount into every line that it applies to; at least one, else the hold is refused. Upper and
+    lower case are the same.
+    """
+    block_id: _builtins.str
+    """From which block of the one section, instead of what is free to everybody."""
+    quote_id: _builtins.str
+    """At the prices of this quote, which has a line for each of the hold's: same section, date, tier and quantity."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldLineSelector]:
         """Several sections and dates of one event, at most 50 lines."""
+
+    @_builtins.property
+    def seats(self) -> _seat_pb2.SeatLabels:
+        """These seats of the one section."""
+
+    @_builtins.property
+    def best_available(self) -> _seat_pb2.BestAvailable:
+        """Seats of the one section that the service chooses."""
 
     def __init__(
         self,
@@ -77,10 +102,15 @@ class PlaceHoldRequest(_message.Message):
         customer_id: _builtins.str = ...,
         order_reference: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        seats: _seat_pb2.SeatLabels | None = ...,
+        best_available: _seat_pb2.BestAvailable | None = ...,
+        coupon_code: _builtins.str = ...,
+        block_id: _builtins.str = ...,
+        quote_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_hold_ttl_seconds", b"_hold_ttl_seconds", "_quantity", b"_quantity", "hold_ttl_seconds", b"hold_ttl_seconds", "quantity", b"quantity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hold_ttl_seconds", b"_hold_ttl_seconds", "_quantity", b"_quantity", "best_available", b"best_available", "hold_ttl_seconds", b"hold_ttl_seconds", "quantity", b"quantity", "seats", b"seats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hold_ttl_seconds", b"_hold_ttl_seconds", "_quantity", b"_quantity", "customer_id", b"customer_id", "event_id", b"event_id", "hold_ttl_seconds", b"hold_ttl_seconds", "lines", b"lines", "order_reference", b"order_reference", "price_tier_id", b"price_tier_id", "quantity", b"quantity", "request_id", b"request_id", "schedule_id", b"schedule_id", "section_id", b"section_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hold_ttl_seconds", b"_hold_ttl_seconds", "_quantity", b"_quantity", "best_available", b"best_available", "block_id", b"block_id", "coupon_code", b"coupon_code", "customer_id", b"customer_id", "event_id", b"event_id", "hold_ttl_seconds", b"hold_ttl_seconds", "lines", b"lines", "order_reference", b"order_reference", "price_tier_id", b"price_tier_id", "quantity", b"quantity", "quote_id", b"quote_id", "request_id", b"request_id", "schedule_id", b"schedule_id", "seats", b"seats", "section_id", b"section_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hold_ttl_seconds: _TypeAlias = _typing.Literal["hold_ttl_seconds"]  # noqa: Y015
     _WhichOneofArgType__hold_ttl_seconds: _TypeAlias = _typing.Literal["_hold_ttl_seconds", b"_hold_ttl_seconds"]  # noqa: Y015
@@ -102,7 +132,10 @@ class HoldLineSelector(_message.Message):
     SECTION_ID_FIELD_NUMBER: _builtins.int
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    BEST_AVAILABLE_FIELD_NUMBER: _builtins.int
     PRICE_TIER_ID_FIELD_NUMBER: _builtins.int
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
     section_id: _builtins.str
     """Which section; a section (and date) appears in one line only."""
     schedule_id: _builtins.str
@@ -111,19 +144,32 @@ class HoldLineSelector(_message.Message):
     """Any so many, 1–1,000."""
     price_tier_id: _builtins.str
     """At which price; empty = no price is locked."""
+    block_id: _builtins.str
+    """From which block of the section, instead of what is free to everybody."""
+    @_builtins.property
+    def seats(self) -> _seat_pb2.SeatLabels:
+        """These seats."""
+
+    @_builtins.property
+    def best_available(self) -> _seat_pb2.BestAvailable:
+        """Seats that the service chooses."""
+
     def __init__(
         self,
         *,
         section_id: _builtins.str = ...,
         schedule_id: _builtins.str = ...,
         quantity: _builtins.int = ...,
+        seats: _seat_pb2.SeatLabels | None = ...,
+        best_available: _seat_pb2.BestAvailable | None = ...,
         price_tier_id: _builtins.str = ...,
+        block_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity", "selector", b"selector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_available", b"best_available", "quantity", b"quantity", "seats", b"seats", "selector", b"selector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_tier_id", b"price_tier_id", "quantity", b"quantity", "schedule_id", b"schedule_id", "section_id", b"section_id", "selector", b"selector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_available", b"best_available", "block_id", b"block_id", "price_tier_id", b"price_tier_id", "quantity", b"quantity", "schedule_id", b"schedule_id", "seats", b"seats", "section_id", b"section_id", "selector", b"selector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_selector: _TypeAlias = _typing.Literal["quantity"]  # noqa: Y015
+    _WhichOneofReturnType_selector: _TypeAlias = _typing.Literal["quantity", "seats", "best_available"]  # noqa: Y015
     _WhichOneofArgType_selector: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_selector) -> _WhichOneofReturnType_selector | None: ...
 
@@ -310,6 +356,7 @@ class ConfirmHoldRequest(_message.Message):
     ORDER_REFERENCE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REACQUIRE_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     """Which."""
     order_reference: _builtins.str
@@ -318,6 +365,8 @@ class ConfirmHoldRequest(_message.Message):
     """Only if the hold still has this etag. Over REST the If-Match header."""
     request_id: _builtins.str
     """Makes a retry the same request; at most 255 characters."""
+    reacquire: _builtins.bool
+    """If the hold has expired, sell its places anyway where they are still free."""
     @_builtins.property
     def expected_total(self) -> _money_pb2.Money:
         """Sell only if the hold's total is this."""
@@ -330,10 +379,11 @@ class ConfirmHoldRequest(_message.Message):
         order_reference: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        reacquire: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expected_total", b"expected_total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "expected_total", b"expected_total", "hold_id", b"hold_id", "order_reference", b"order_reference", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "expected_total", b"expected_total", "hold_id", b"hold_id", "order_reference", b"order_reference", "reacquire", b"reacquire", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,3 +492,767 @@ class ReleaseHoldResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleaseHoldResponse: _TypeAlias = ReleaseHoldResponse  # noqa: Y015
+
+@_typing.final
+class BatchPlaceHoldsRequest(_message.Message):
+    """Request of BatchPlaceHolds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchPlaceHoldsItem]:
+        """The holds to place, 1–1,000."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BatchPlaceHoldsItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchPlaceHoldsRequest: _TypeAlias = BatchPlaceHoldsRequest  # noqa: Y015
+
+@_typing.final
+class BatchPlaceHoldsItem(_message.Message):
+    """One hold to place. The batch is not refused for what is wrong in it: the item's own outcome says so."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MILLISECONDS_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    timeout_milliseconds: _builtins.int
+    """How long the caller waits from the batch's arrival on, milliseconds, 1–60,000."""
+    traceparent: _builtins.str
+    """The trace that it belongs to, as the W3C writes it."""
+    @_builtins.property
+    def principal(self) -> _principal_pb2.Principal:
+        """On whose behalf; the policy of PlaceHold is applied to it."""
+
+    @_builtins.property
+    def request(self) -> Global___PlaceHoldRequest:
+        """What to place, as PlaceHold takes it."""
+
+    def __init__(
+        self,
+        *,
+        principal: _principal_pb2.Principal | None = ...,
+        request: Global___PlaceHoldRequest | None = ...,
+        timeout_milliseconds: _builtins.int = ...,
+        traceparent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["principal", b"principal", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["principal", b"principal", "request", b"request", "timeout_milliseconds", b"timeout_milliseconds", "traceparent", b"traceparent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchPlaceHoldsItem: _TypeAlias = BatchPlaceHoldsItem  # noqa: Y015
+
+@_typing.final
+class BatchPlaceHoldsResponse(_message.Message):
+    """Response of BatchPlaceHolds: what is known by now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlaceHoldOutcome]:
+        """Outcomes of some of the items."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___PlaceHoldOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchPlaceHoldsResponse: _TypeAlias = BatchPlaceHoldsResponse  # noqa: Y015
+
+@_typing.final
+class PlaceHoldOutcome(_message.Message):
+    """What became of one item of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    PLACED_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which item, counted from 0."""
+    replayed: _builtins.bool
+    """The answer repeats an earlier one of the same `request_id`."""
+    @_builtins.property
+    def placed(self) -> Global___PlaceHoldResponse:
+        """It was placed, now or by the request that this one repeats."""
+
+    @_builtins.property
+    def refusal(self) -> Global___PlaceHoldRefusal:
+        """Why not."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        placed: Global___PlaceHoldResponse | None = ...,
+        refusal: Global___PlaceHoldRefusal | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "placed", b"placed", "refusal", b"refusal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "outcome", b"outcome", "placed", b"placed", "refusal", b"refusal", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["placed", "refusal"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___PlaceHoldOutcome: _TypeAlias = PlaceHoldOutcome  # noqa: Y015
+
+@_typing.final
+class PlaceHoldRefusal(_message.Message):
+    """The error that PlaceHold fails with, as an item's outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_MILLISECONDS_FIELD_NUMBER: _builtins.int
+    reason: _error_reason_pb2.Error.Reason.ValueType
+    """Why."""
+    message: _builtins.str
+    """In words, for the caller."""
+    retry_after_milliseconds: _builtins.int
+    """When to try again, milliseconds from now; absent = that will not help."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """As in the error's metadata."""
+
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlaceHoldViolation]:
+        """Fields of the item's request that break a rule, at most 50."""
+
+    def __init__(
+        self,
+        *,
+        reason: _error_reason_pb2.Error.Reason.ValueType = ...,
+        message: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        violations: _abc.Iterable[Global___PlaceHoldViolation] | None = ...,
+        retry_after_milliseconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_after_milliseconds", b"_retry_after_milliseconds", "retry_after_milliseconds", b"retry_after_milliseconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_after_milliseconds", b"_retry_after_milliseconds", "message", b"message", "metadata", b"metadata", "reason", b"reason", "retry_after_milliseconds", b"retry_after_milliseconds", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retry_after_milliseconds: _TypeAlias = _typing.Literal["retry_after_milliseconds"]  # noqa: Y015
+    _WhichOneofArgType__retry_after_milliseconds: _TypeAlias = _typing.Literal["_retry_after_milliseconds", b"_retry_after_milliseconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_after_milliseconds) -> _WhichOneofReturnType__retry_after_milliseconds | None: ...
+
+Global___PlaceHoldRefusal: _TypeAlias = PlaceHoldRefusal  # noqa: Y015
+
+@_typing.final
+class PlaceHoldViolation(_message.Message):
+    """A field of an item's request that breaks a rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Its path: `lines[2].quantity`; empty for the request as a whole."""
+    message: _builtins.str
+    """Which rule, in words."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlaceHoldViolation: _TypeAlias = PlaceHoldViolation  # noqa: Y015
+
+@_typing.final
+class ChangeHoldRequest(_message.Message):
+    """Request of ChangeHold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    RELEASE_LINES_FIELD_NUMBER: _builtins.int
+    ADD_LINES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    hold_id: _builtins.str
+    """Which."""
+    etag: _builtins.str
+    """Only if the hold still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def release_lines(self) -> _containers.RepeatedCompositeFieldContainer[_hold_pb2.LinePart]:
+        """What to give back, at most 50 parts, each line once."""
+
+    @_builtins.property
+    def add_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldLineSelector]:
+        """What to add, at most 50 lines. The hold has 50 lines at most."""
+
+    def __init__(
+        self,
+        *,
+        hold_id: _builtins.str = ...,
+        release_lines: _abc.Iterable[_hold_pb2.LinePart] | None = ...,
+        add_lines: _abc.Iterable[Global___HoldLineSelector] | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_lines", b"add_lines", "etag", b"etag", "hold_id", b"hold_id", "release_lines", b"release_lines", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeHoldRequest: _TypeAlias = ChangeHoldRequest  # noqa: Y015
+
+@_typing.final
+class ChangeHoldResponse(_message.Message):
+    """Response of ChangeHold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def hold(self) -> _hold_pb2.Hold:
+        """The hold as it is now."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        hold: _hold_pb2.Hold | None = ...,
+        inventory_version: _builtins.int = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "inventory_version", b"inventory_version", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeHoldResponse: _TypeAlias = ChangeHoldResponse  # noqa: Y015
+
+@_typing.final
+class ExtendHoldRequest(_message.Message):
+    """Request of ExtendHold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    HOLD_TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    hold_id: _builtins.str
+    """Which."""
+    hold_ttl_seconds: _builtins.int
+    """How long it shall last from now on at least, seconds."""
+    etag: _builtins.str
+    """Only if the hold still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    def __init__(
+        self,
+        *,
+        hold_id: _builtins.str = ...,
+        hold_ttl_seconds: _builtins.int = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "hold_id", b"hold_id", "hold_ttl_seconds", b"hold_ttl_seconds", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendHoldRequest: _TypeAlias = ExtendHoldRequest  # noqa: Y015
+
+@_typing.final
+class ExtendHoldResponse(_message.Message):
+    """Response of ExtendHold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def hold(self) -> _hold_pb2.Hold:
+        """The hold as it is now."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        hold: _hold_pb2.Hold | None = ...,
+        inventory_version: _builtins.int = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "inventory_version", b"inventory_version", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendHoldResponse: _TypeAlias = ExtendHoldResponse  # noqa: Y015
+
+@_typing.final
+class BeginPaymentRequest(_message.Message):
+    """Request of BeginPayment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_TOTAL_FIELD_NUMBER: _builtins.int
+    PAYMENT_TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    ORDER_REFERENCE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    hold_id: _builtins.str
+    """Which."""
+    payment_ttl_seconds: _builtins.int
+    """How long payment may take from now on, seconds; default 1,800. Never ends before the hold itself would have."""
+    order_reference: _builtins.str
+    """The order system's reference; empty keeps the hold's."""
+    etag: _builtins.str
+    """Only if the hold still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def expected_total(self) -> _money_pb2.Money:
+        """Begin only if the hold's total is this."""
+
+    def __init__(
+        self,
+        *,
+        hold_id: _builtins.str = ...,
+        expected_total: _money_pb2.Money | None = ...,
+        payment_ttl_seconds: _builtins.int | None = ...,
+        order_reference: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_payment_ttl_seconds", b"_payment_ttl_seconds", "expected_total", b"expected_total", "payment_ttl_seconds", b"payment_ttl_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_payment_ttl_seconds", b"_payment_ttl_seconds", "etag", b"etag", "expected_total", b"expected_total", "hold_id", b"hold_id", "order_reference", b"order_reference", "payment_ttl_seconds", b"payment_ttl_seconds", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__payment_ttl_seconds: _TypeAlias = _typing.Literal["payment_ttl_seconds"]  # noqa: Y015
+    _WhichOneofArgType__payment_ttl_seconds: _TypeAlias = _typing.Literal["_payment_ttl_seconds", b"_payment_ttl_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__payment_ttl_seconds) -> _WhichOneofReturnType__payment_ttl_seconds | None: ...
+
+Global___BeginPaymentRequest: _TypeAlias = BeginPaymentRequest  # noqa: Y015
+
+@_typing.final
+class BeginPaymentResponse(_message.Message):
+    """Response of BeginPayment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def hold(self) -> _hold_pb2.Hold:
+        """The hold, PENDING."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        hold: _hold_pb2.Hold | None = ...,
+        inventory_version: _builtins.int = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "inventory_version", b"inventory_version", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginPaymentResponse: _TypeAlias = BeginPaymentResponse  # noqa: Y015
+
+@_typing.final
+class ListSalesRequest(_message.Message):
+    """Request of ListSales."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    ORDER_REFERENCE_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Only of this event."""
+    customer_id: _builtins.str
+    """Only of this customer."""
+    order_reference: _builtins.str
+    """Only with this reference."""
+    page_size: _builtins.int
+    """Rows per page, 1–200; 0 = 20."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    with_total: _builtins.bool
+    """Count the whole list too."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_hold_pb2.Sale.State.ValueType]:
+        """Only in one of these states."""
+
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """Only from this time on."""
+
+    @_builtins.property
+    def to_time(self) -> _timestamp_pb2.Timestamp:
+        """Only before this time."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        states: _abc.Iterable[_hold_pb2.Sale.State.ValueType] | None = ...,
+        order_reference: _builtins.str = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        to_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        with_total: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "to_time", b"to_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "event_id", b"event_id", "from_time", b"from_time", "order_reference", b"order_reference", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "to_time", b"to_time", "with_total", b"with_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSalesRequest: _TypeAlias = ListSalesRequest  # noqa: Y015
+
+@_typing.final
+class ListSalesResponse(_message.Message):
+    """Response of ListSales."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALES_FIELD_NUMBER: _builtins.int
+    PAGINATION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sales(self) -> _containers.RepeatedCompositeFieldContainer[_hold_pb2.Sale]:
+        """The sales, newest first."""
+
+    @_builtins.property
+    def pagination(self) -> _pagination_pb2.Pagination:
+        """Where the page stands."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        sales: _abc.Iterable[_hold_pb2.Sale] | None = ...,
+        pagination: _pagination_pb2.Pagination | None = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "sales", b"sales", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSalesResponse: _TypeAlias = ListSalesResponse  # noqa: Y015
+
+@_typing.final
+class GetSaleRequest(_message.Message):
+    """Request of GetSale."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALE_ID_FIELD_NUMBER: _builtins.int
+    sale_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        sale_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sale_id", b"sale_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSaleRequest: _TypeAlias = GetSaleRequest  # noqa: Y015
+
+@_typing.final
+class GetSaleResponse(_message.Message):
+    """Response of GetSale."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALE_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sale(self) -> _hold_pb2.Sale:
+        """The sale."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        sale: _hold_pb2.Sale | None = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sale", b"sale", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sale", b"sale", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSaleResponse: _TypeAlias = GetSaleResponse  # noqa: Y015
+
+@_typing.final
+class ReturnSaleRequest(_message.Message):
+    """Request of ReturnSale."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALE_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    RETURN_TO_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    sale_id: _builtins.str
+    """Which."""
+    return_to: _hold_pb2.SaleReturn.ReturnTo.ValueType
+    """Where the places go; default SALE."""
+    note: _builtins.str
+    """Why, at most 500 characters; with BLOCKED also the note of the block."""
+    etag: _builtins.str
+    """Only if the sale still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_hold_pb2.LinePart]:
+        """What comes back, 1–50 parts, each line once."""
+
+    def __init__(
+        self,
+        *,
+        sale_id: _builtins.str = ...,
+        lines: _abc.Iterable[_hold_pb2.LinePart] | None = ...,
+        return_to: _hold_pb2.SaleReturn.ReturnTo.ValueType = ...,
+        note: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "lines", b"lines", "note", b"note", "request_id", b"request_id", "return_to", b"return_to", "sale_id", b"sale_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnSaleRequest: _TypeAlias = ReturnSaleRequest  # noqa: Y015
+
+@_typing.final
+class ReturnSaleResponse(_message.Message):
+    """Response of ReturnSale."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALE_FIELD_NUMBER: _builtins.int
+    SALE_RETURN_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def sale(self) -> _hold_pb2.Sale:
+        """The sale as it is now."""
+
+    @_builtins.property
+    def sale_return(self) -> _hold_pb2.SaleReturn:
+        """What came back by this call, with its amounts."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        sale: _hold_pb2.Sale | None = ...,
+        sale_return: _hold_pb2.SaleReturn | None = ...,
+        inventory_version: _builtins.int = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sale", b"sale", "sale_return", b"sale_return", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inventory_version", b"inventory_version", "sale", b"sale", "sale_return", b"sale_return", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnSaleResponse: _TypeAlias = ReturnSaleResponse  # noqa: Y015
+
+@_typing.final
+class ExchangeSeatsRequest(_message.Message):
+    """Request of ExchangeSeats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALE_ID_FIELD_NUMBER: _builtins.int
+    GIVE_LINES_FIELD_NUMBER: _builtins.int
+    TAKE_LINES_FIELD_NUMBER: _builtins.int
+    EXPECTED_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    sale_id: _builtins.str
+    """Which."""
+    note: _builtins.str
+    """Why, for the audit log; at most 500 characters."""
+    etag: _builtins.str
+    """Only if the sale still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def give_lines(self) -> _containers.RepeatedCompositeFieldContainer[_hold_pb2.LinePart]:
+        """What is given up, 1–50 parts, each line once."""
+
+    @_builtins.property
+    def take_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldLineSelector]:
+        """What is taken instead, 1–50 lines."""
+
+    @_builtins.property
+    def expected_difference(self) -> _money_pb2.Money:
+        """Exchange only if the difference is this: positive = the customer owes it, negative = the seller does."""
+
+    def __init__(
+        self,
+        *,
+        sale_id: _builtins.str = ...,
+        give_lines: _abc.Iterable[_hold_pb2.LinePart] | None = ...,
+        take_lines: _abc.Iterable[Global___HoldLineSelector] | None = ...,
+        expected_difference: _money_pb2.Money | None = ...,
+        note: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_difference", b"expected_difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "expected_difference", b"expected_difference", "give_lines", b"give_lines", "note", b"note", "request_id", b"request_id", "sale_id", b"sale_id", "take_lines", b"take_lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeSeatsRequest: _TypeAlias = ExchangeSeatsRequest  # noqa: Y015
+
+@_typing.final
+class ExchangeSeatsResponse(_message.Message):
+    """Response of ExchangeSeats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def sale(self) -> _hold_pb2.Sale:
+        """The sale as it is now."""
+
+    @_builtins.property
+    def difference(self) -> _money_pb2.Money:
+        """What the taken lines cost minus what was paid for the given ones; absent if a line has no price."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        sale: _hold_pb2.Sale | None = ...,
+        difference: _money_pb2.Money | None = ...,
+        inventory_version: _builtins.int = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "sale", b"sale", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "inventory_version", b"inventory_version", "sale", b"sale", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeSeatsResponse: _TypeAlias = ExchangeSeatsResponse  # noqa: Y015

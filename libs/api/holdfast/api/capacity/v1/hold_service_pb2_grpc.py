@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class HoldServiceStub:
-    """Holds: placing, reading, confirming, releasing.
+    """Holds and sales: placing, reading, changing, paying, confirming, releasing; returning and exchanging what is sold.
 
     Every mutation is one commit under the event's lock: all of it happens, or nothing. What was answered
     survives the crash of any process. A call whose answer was lost is repeated with the same `request_id`
@@ -64,10 +64,50 @@ class HoldServiceStub:
                 request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReleaseHoldRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReleaseHoldResponse.FromString,
                 _registered_method=True)
+        self.BatchPlaceHolds = channel.unary_stream(
+                '/holdfast.api.capacity.v1.HoldService/BatchPlaceHolds',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsResponse.FromString,
+                _registered_method=True)
+        self.ChangeHold = channel.unary_unary(
+                '/holdfast.api.capacity.v1.HoldService/ChangeHold',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ChangeHoldRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ChangeHoldResponse.FromString,
+                _registered_method=True)
+        self.ExtendHold = channel.unary_unary(
+                '/holdfast.api.capacity.v1.HoldService/ExtendHold',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExtendHoldRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExtendHoldResponse.FromString,
+                _registered_method=True)
+        self.BeginPayment = channel.unary_unary(
+                '/holdfast.api.capacity.v1.HoldService/BeginPayment',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BeginPaymentRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BeginPaymentResponse.FromString,
+                _registered_method=True)
+        self.ListSales = channel.unary_unary(
+                '/holdfast.api.capacity.v1.HoldService/ListSales',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ListSalesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ListSalesResponse.FromString,
+                _registered_method=True)
+        self.GetSale = channel.unary_unary(
+                '/holdfast.api.capacity.v1.HoldService/GetSale',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.GetSaleRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.GetSaleResponse.FromString,
+                _registered_method=True)
+        self.ReturnSale = channel.unary_unary(
+                '/holdfast.api.capacity.v1.HoldService/ReturnSale',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReturnSaleRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReturnSaleResponse.FromString,
+                _registered_method=True)
+        self.ExchangeSeats = channel.unary_unary(
+                '/holdfast.api.capacity.v1.HoldService/ExchangeSeats',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExchangeSeatsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExchangeSeatsResponse.FromString,
+                _registered_method=True)
 
 
 class HoldServiceServicer:
-    """Holds: placing, reading, confirming, releasing.
+    """Holds and sales: placing, reading, changing, paying, confirming, releasing; returning and exchanging what is sold.
 
     Every mutation is one commit under the event's lock: all of it happens, or nothing. What was answered
     survives the crash of any process. A call whose answer was lost is repeated with the same `request_id`
@@ -75,16 +115,18 @@ class HoldServiceServicer:
     """
 
     def PlaceHold(self, request, context):
-        """Places a hold on one section (`section_id` and a quantity) or on several lines of one event. All lines or
-        none. With a `price_tier_id` the price is locked for as long as the hold lives; it is never guessed: if
+        """Places a hold on one section (`section_id`, and a quantity, seats or best available) or on several lines of one
+        event. All lines or none: if one seat is taken, SEATS_TAKEN names all that are, and nothing is held. With a `price_tier_id` the price is locked for as long as the hold lives; it is never guessed: if
         pricing cannot be asked, the hold fails with DEPENDENCY_UNAVAILABLE. Idempotent by `request_id` per
         organization and caller: a replay answers the same hold as it is now.
 
-        Buyers hold for themselves; staff and services may name a `customer_id`.
-        Fails with SECTION_NOT_FOUND, EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS,
-        INSUFFICIENT_CAPACITY, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED,
-        PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, OVERLOADED,
-        VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        Buyers hold for themselves; staff and services may name a `customer_id`, and a `block_id` to hold places that are
+        out of public sale: both need the permission `holds.manage`.
+        Fails with SECTION_NOT_FOUND, EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND,
+        BLOCK_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE,
+        EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE,
+        PRICE_LOCK_EXPIRED, COUPON_NOT_FOUND, COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, QUOTE_NOT_FOUND,
+        QUOTE_EXPIRED, QUOTE_NOT_APPLICABLE, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
 
         Example over REST: `POST /api/v1/capacity/{section_id}/reserve` with
         `{"quantity": 2, "price_tier_id": "…", "hold_ttl_seconds": 300}`.
@@ -111,6 +153,9 @@ class HoldServiceServicer:
     def ConfirmHold(self, request, context):
         """Sells a hold's places at its locked prices. Confirming twice answers the same sale. Idempotent by the hold itself
         and by `request_id`.
+        A payment that came after the hold expired may ask to `reacquire`: the same seats, of a GENERAL section the same
+        number, are sold at the old locked prices if they are free, in a new CONFIRMED hold with `replaces_hold_id`; else
+        nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the expiry.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED (from `expire_time` on), HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH,
         EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
@@ -123,6 +168,105 @@ class HoldServiceServicer:
         Idempotent by the hold itself and by `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_NOT_ACTIVE (it was confirmed, or payment runs and the caller is neither a service
         nor the box office), ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchPlaceHolds(self, request, context):
+        """Places many holds that arrived together. Each item is a call of PlaceHold on its own, with its own principal,
+        policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are streamed as the batches of
+        their events commit, so that no event waits for another, in no particular order, each item's exactly once; a stream
+        that ends early leaves the items without outcome unknown, and their `request_id` tells what became of them.
+        Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, or too many).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeHold(self, request, context):
+        """Changes what an ACTIVE hold claims: gives lines or parts of them back and adds others, in one commit. It expires
+        when it would have; if anything that is added cannot be had, nothing is given back. Lines that stay keep their
+        locked prices; of a line that shrinks, the price is computed for what is left, at the version of the tier that was
+        locked; added lines lock the price of now. Limits count the hold as it will be. Lines keep their numbers, added
+        ones get the next. A hold that would have no line left is refused: release it. Idempotent by `request_id`.
+        Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, LINE_EXCEEDED, ETAG_MISMATCH, and as PlaceHold
+        does for what is added: SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND, BLOCK_NOT_FOUND,
+        LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED,
+        EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED,
+        COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED,
+        VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST: seat A-13 for A-12, `POST /api/v1/holds/{hold_id}/change` with
+        `{"release_lines": [{"number": 1, "seats": {"labels": ["A-12"]}}],
+        "add_lines": [{"section_id": "…", "seats": {"labels": ["A-13"]}, "price_tier_id": "…"}]}`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendHold(self, request, context):
+        """Lets an ACTIVE hold last longer. Only its customer and who placed it may, never from its `expire_time` on, and not
+        beyond the organization's `hold_ttl_seconds_max` from its creation. It never shortens: a hold that lasts that long
+        anyway is answered as it is. Idempotent by `request_id`.
+        Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, HOLD_LIFETIME_EXCEEDED, EVENT_NOT_ON_SALE,
+        EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginPayment(self, request, context):
+        """ACTIVE → PENDING: payment runs. The hold gets the payment's deadline, which is never reset: beginning twice answers
+        the hold as it is. Its places count as `pending`, not as `held`. From then on it cannot be changed or extended, and
+        only a service or the box office may release it. Idempotent by the hold itself and by `request_id`.
+        Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH, EVENT_NOT_ON_SALE,
+        EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSales(self, request, context):
+        """Lists sales, newest first: the caller's own, or the organization's for staff. Fails with PAGE_TOKEN_INVALID,
+        INVALID_DATE_RANGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSale(self, request, context):
+        """Reads a sale: the caller's own, or any of the organization for staff. Fails with SALE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReturnSale(self, request, context):
+        """Takes back places of a sale: whole lines, a number of places, or seats. They come back to sale, or stay out of it in
+        a block (`return_to`). All or nothing, one commit. Money is the seller's: the answer says what was paid for what
+        came back. A coupon's use is not given back. Also after the event began. Idempotent by `request_id`.
+        Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE (it was cancelled with its event, or all of it came back), LINE_EXCEEDED,
+        ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST: `POST /api/v1/sales/{sale_id}/return` with
+        `{"lines": [{"number": 1, "quantity": 2}], "return_to": "SALE", "note": "refunded, order 4711"}`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExchangeSeats(self, request, context):
+        """Exchanges places of a sale for others of the same event, in one commit: if the new ones cannot be had, the old ones
+        stay sold. What is given up comes back to sale; what is taken becomes further lines of the same sale, at the locked
+        price of the line that is given up where section, date and tier are the same, else at the price of now. The customer's
+        limits count the sale as it will be. The answer says the difference; money is the seller's. Idempotent by
+        `request_id`.
+        Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE, LINE_EXCEEDED, TOTAL_MISMATCH, SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND,
+        SEAT_NOT_FOUND, BLOCK_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN,
+        SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT,
+        PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, ETAG_MISMATCH, VALIDATION_FAILED,
+        IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +300,46 @@ def add_HoldServiceServicer_to_server(servicer, server):
                     request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReleaseHoldRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReleaseHoldResponse.SerializeToString,
             ),
+            'BatchPlaceHolds': grpc.unary_stream_rpc_method_handler(
+                    servicer.BatchPlaceHolds,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsResponse.SerializeToString,
+            ),
+            'ChangeHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeHold,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ChangeHoldRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ChangeHoldResponse.SerializeToString,
+            ),
+            'ExtendHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendHold,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExtendHoldRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExtendHoldResponse.SerializeToString,
+            ),
+            'BeginPayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginPayment,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BeginPaymentRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BeginPaymentResponse.SerializeToString,
+            ),
+            'ListSales': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSales,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ListSalesRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ListSalesResponse.SerializeToString,
+            ),
+            'GetSale': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSale,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.GetSaleRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.GetSaleResponse.SerializeToString,
+            ),
+            'ReturnSale': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReturnSale,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReturnSaleRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReturnSaleResponse.SerializeToString,
+            ),
+            'ExchangeSeats': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeSeats,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExchangeSeatsRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExchangeSeatsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'holdfast.api.capacity.v1.HoldService', rpc_method_handlers)
@@ -165,7 +349,7 @@ def add_HoldServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class HoldService:
-    """Holds: placing, reading, confirming, releasing.
+    """Holds and sales: placing, reading, changing, paying, confirming, releasing; returning and exchanging what is sold.
 
     Every mutation is one commit under the event's lock: all of it happens, or nothing. What was answered
     survives the crash of any process. A call whose answer was lost is repeated with the same `request_id`
@@ -297,6 +481,222 @@ class HoldService:
             '/holdfast.api.capacity.v1.HoldService/ReleaseHold',
             holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReleaseHoldRequest.SerializeToString,
             holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReleaseHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchPlaceHolds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.HoldService/BatchPlaceHolds',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.HoldService/ChangeHold',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ChangeHoldRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ChangeHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.HoldService/ExtendHold',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExtendHoldRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExtendHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginPayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.HoldService/BeginPayment',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BeginPaymentRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BeginPaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSales(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.HoldService/ListSales',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ListSalesRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ListSalesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.HoldService/GetSale',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.GetSaleRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.GetSaleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReturnSale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.HoldService/ReturnSale',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReturnSaleRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReturnSaleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeSeats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.HoldService/ExchangeSeats',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExchangeSeatsRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ExchangeSeatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

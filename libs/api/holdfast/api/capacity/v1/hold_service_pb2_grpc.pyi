@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class HoldServiceStub:
-    """Holds: placing, reading, confirming, releasing.
+    """Holds and sales: placing, reading, changing, paying, confirming, releasing; returning and exchanging what is sold.
 
     Every mutation is one commit under the event's lock: all of it happens, or nothing. What was answered
     survives the crash of any process. A call whose answer was lost is repeated with the same `request_id`
@@ -39,16 +39,18 @@ class HoldServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HoldServiceAsyncStub: ...
     PlaceHold: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.PlaceHoldRequest, _hold_service_pb2.PlaceHoldResponse]
-    """Places a hold on one section (`section_id` and a quantity) or on several lines of one event. All lines or
-    none. With a `price_tier_id` the price is locked for as long as the hold lives; it is never guessed: if
+    """Places a hold on one section (`section_id`, and a quantity, seats or best available) or on several lines of one
+    event. All lines or none: if one seat is taken, SEATS_TAKEN names all that are, and nothing is held. With a `price_tier_id` the price is locked for as long as the hold lives; it is never guessed: if
     pricing cannot be asked, the hold fails with DEPENDENCY_UNAVAILABLE. Idempotent by `request_id` per
     organization and caller: a replay answers the same hold as it is now.
 
-    Buyers hold for themselves; staff and services may name a `customer_id`.
-    Fails with SECTION_NOT_FOUND, EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS,
-    INSUFFICIENT_CAPACITY, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED,
-    PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, OVERLOADED,
-    VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    Buyers hold for themselves; staff and services may name a `customer_id`, and a `block_id` to hold places that are
+    out of public sale: both need the permission `holds.manage`.
+    Fails with SECTION_NOT_FOUND, EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND,
+    BLOCK_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE,
+    EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE,
+    PRICE_LOCK_EXPIRED, COUPON_NOT_FOUND, COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, QUOTE_NOT_FOUND,
+    QUOTE_EXPIRED, QUOTE_NOT_APPLICABLE, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
 
     Example over REST: `POST /api/v1/capacity/{section_id}/reserve` with
     `{"quantity": 2, "price_tier_id": "…", "hold_ttl_seconds": 300}`.
@@ -62,6 +64,9 @@ class HoldServiceStub:
     ConfirmHold: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.ConfirmHoldRequest, _hold_service_pb2.ConfirmHoldResponse]
     """Sells a hold's places at its locked prices. Confirming twice answers the same sale. Idempotent by the hold itself
     and by `request_id`.
+    A payment that came after the hold expired may ask to `reacquire`: the same seats, of a GENERAL section the same
+    number, are sold at the old locked prices if they are free, in a new CONFIRMED hold with `replaces_hold_id`; else
+    nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the expiry.
     Fails with HOLD_NOT_FOUND, HOLD_EXPIRED (from `expire_time` on), HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH,
     EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
@@ -71,10 +76,76 @@ class HoldServiceStub:
     Fails with HOLD_NOT_FOUND, HOLD_NOT_ACTIVE (it was confirmed, or payment runs and the caller is neither a service
     nor the box office), ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
+    BatchPlaceHolds: _grpc.UnaryStreamMultiCallable[_hold_service_pb2.BatchPlaceHoldsRequest, _hold_service_pb2.BatchPlaceHoldsResponse]
+    """Places many holds that arrived together. Each item is a call of PlaceHold on its own, with its own principal,
+    policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are streamed as the batches of
+    their events commit, so that no event waits for another, in no particular order, each item's exactly once; a stream
+    that ends early leaves the items without outcome unknown, and their `request_id` tells what became of them.
+    Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, or too many).
+    """
+    ChangeHold: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.ChangeHoldRequest, _hold_service_pb2.ChangeHoldResponse]
+    """Changes what an ACTIVE hold claims: gives lines or parts of them back and adds others, in one commit. It expires
+    when it would have; if anything that is added cannot be had, nothing is given back. Lines that stay keep their
+    locked prices; of a line that shrinks, the price is computed for what is left, at the version of the tier that was
+    locked; added lines lock the price of now. Limits count the hold as it will be. Lines keep their numbers, added
+    ones get the next. A hold that would have no line left is refused: release it. Idempotent by `request_id`.
+    Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, LINE_EXCEEDED, ETAG_MISMATCH, and as PlaceHold
+    does for what is added: SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND, BLOCK_NOT_FOUND,
+    LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED,
+    EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED,
+    COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED,
+    VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST: seat A-13 for A-12, `POST /api/v1/holds/{hold_id}/change` with
+    `{"release_lines": [{"number": 1, "seats": {"labels": ["A-12"]}}],
+    "add_lines": [{"section_id": "…", "seats": {"labels": ["A-13"]}, "price_tier_id": "…"}]}`.
+    """
+    ExtendHold: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.ExtendHoldRequest, _hold_service_pb2.ExtendHoldResponse]
+    """Lets an ACTIVE hold last longer. Only its customer and who placed it may, never from its `expire_time` on, and not
+    beyond the organization's `hold_ttl_seconds_max` from its creation. It never shortens: a hold that lasts that long
+    anyway is answered as it is. Idempotent by `request_id`.
+    Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, HOLD_LIFETIME_EXCEEDED, EVENT_NOT_ON_SALE,
+    EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
+    BeginPayment: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.BeginPaymentRequest, _hold_service_pb2.BeginPaymentResponse]
+    """ACTIVE → PENDING: payment runs. The hold gets the payment's deadline, which is never reset: beginning twice answers
+    the hold as it is. Its places count as `pending`, not as `held`. From then on it cannot be changed or extended, and
+    only a service or the box office may release it. Idempotent by the hold itself and by `request_id`.
+    Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH, EVENT_NOT_ON_SALE,
+    EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
+    ListSales: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.ListSalesRequest, _hold_service_pb2.ListSalesResponse]
+    """Lists sales, newest first: the caller's own, or the organization's for staff. Fails with PAGE_TOKEN_INVALID,
+    INVALID_DATE_RANGE.
+    """
+    GetSale: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.GetSaleRequest, _hold_service_pb2.GetSaleResponse]
+    """Reads a sale: the caller's own, or any of the organization for staff. Fails with SALE_NOT_FOUND."""
+    ReturnSale: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.ReturnSaleRequest, _hold_service_pb2.ReturnSaleResponse]
+    """Takes back places of a sale: whole lines, a number of places, or seats. They come back to sale, or stay out of it in
+    a block (`return_to`). All or nothing, one commit. Money is the seller's: the answer says what was paid for what
+    came back. A coupon's use is not given back. Also after the event began. Idempotent by `request_id`.
+    Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE (it was cancelled with its event, or all of it came back), LINE_EXCEEDED,
+    ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST: `POST /api/v1/sales/{sale_id}/return` with
+    `{"lines": [{"number": 1, "quantity": 2}], "return_to": "SALE", "note": "refunded, order 4711"}`.
+    """
+    ExchangeSeats: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.ExchangeSeatsRequest, _hold_service_pb2.ExchangeSeatsResponse]
+    """Exchanges places of a sale for others of the same event, in one commit: if the new ones cannot be had, the old ones
+    stay sold. What is given up comes back to sale; what is taken becomes further lines of the same sale, at the locked
+    price of the line that is given up where section, date and tier are the same, else at the price of now. The customer's
+    limits count the sale as it will be. The answer says the difference; money is the seller's. Idempotent by
+    `request_id`.
+    Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE, LINE_EXCEEDED, TOTAL_MISMATCH, SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND,
+    SEAT_NOT_FOUND, BLOCK_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN,
+    SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT,
+    PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, ETAG_MISMATCH, VALIDATION_FAILED,
+    IDEMPOTENCY_KEY_REUSED.
+    """
 
 @_typing.type_check_only
 class HoldServiceAsyncStub(HoldServiceStub):
-    """Holds: placing, reading, confirming, releasing.
+    """Holds and sales: placing, reading, changing, paying, confirming, releasing; returning and exchanging what is sold.
 
     Every mutation is one commit under the event's lock: all of it happens, or nothing. What was answered
     survives the crash of any process. A call whose answer was lost is repeated with the same `request_id`
@@ -83,16 +154,18 @@ class HoldServiceAsyncStub(HoldServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlaceHold: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.PlaceHoldRequest, _hold_service_pb2.PlaceHoldResponse]  # type: ignore[assignment]
-    """Places a hold on one section (`section_id` and a quantity) or on several lines of one event. All lines or
-    none. With a `price_tier_id` the price is locked for as long as the hold lives; it is never guessed: if
+    """Places a hold on one section (`section_id`, and a quantity, seats or best available) or on several lines of one
+    event. All lines or none: if one seat is taken, SEATS_TAKEN names all that are, and nothing is held. With a `price_tier_id` the price is locked for as long as the hold lives; it is never guessed: if
     pricing cannot be asked, the hold fails with DEPENDENCY_UNAVAILABLE. Idempotent by `request_id` per
     organization and caller: a replay answers the same hold as it is now.
 
-    Buyers hold for themselves; staff and services may name a `customer_id`.
-    Fails with SECTION_NOT_FOUND, EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS,
-    INSUFFICIENT_CAPACITY, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED,
-    PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, OVERLOADED,
-    VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    Buyers hold for themselves; staff and services may name a `customer_id`, and a `block_id` to hold places that are
+    out of public sale: both need the permission `holds.manage`.
+    Fails with SECTION_NOT_FOUND, EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND,
+    BLOCK_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE,
+    EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE,
+    PRICE_LOCK_EXPIRED, COUPON_NOT_FOUND, COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, QUOTE_NOT_FOUND,
+    QUOTE_EXPIRED, QUOTE_NOT_APPLICABLE, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
 
     Example over REST: `POST /api/v1/capacity/{section_id}/reserve` with
     `{"quantity": 2, "price_tier_id": "…", "hold_ttl_seconds": 300}`.
@@ -106,6 +179,9 @@ class HoldServiceAsyncStub(HoldServiceStub):
     ConfirmHold: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.ConfirmHoldRequest, _hold_service_pb2.ConfirmHoldResponse]  # type: ignore[assignment]
     """Sells a hold's places at its locked prices. Confirming twice answers the same sale. Idempotent by the hold itself
     and by `request_id`.
+    A payment that came after the hold expired may ask to `reacquire`: the same seats, of a GENERAL section the same
+    number, are sold at the old locked prices if they are free, in a new CONFIRMED hold with `replaces_hold_id`; else
+    nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the expiry.
     Fails with HOLD_NOT_FOUND, HOLD_EXPIRED (from `expire_time` on), HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH,
     EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
@@ -115,9 +191,75 @@ class HoldServiceAsyncStub(HoldServiceStub):
     Fails with HOLD_NOT_FOUND, HOLD_NOT_ACTIVE (it was confirmed, or payment runs and the caller is neither a service
     nor the box office), ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
+    BatchPlaceHolds: _aio.UnaryStreamMultiCallable[_hold_service_pb2.BatchPlaceHoldsRequest, _hold_service_pb2.BatchPlaceHoldsResponse]  # type: ignore[assignment]
+    """Places many holds that arrived together. Each item is a call of PlaceHold on its own, with its own principal,
+    policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are streamed as the batches of
+    their events commit, so that no event waits for another, in no particular order, each item's exactly once; a stream
+    that ends early leaves the items without outcome unknown, and their `request_id` tells what became of them.
+    Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, or too many).
+    """
+    ChangeHold: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.ChangeHoldRequest, _hold_service_pb2.ChangeHoldResponse]  # type: ignore[assignment]
+    """Changes what an ACTIVE hold claims: gives lines or parts of them back and adds others, in one commit. It expires
+    when it would have; if anything that is added cannot be had, nothing is given back. Lines that stay keep their
+    locked prices; of a line that shrinks, the price is computed for what is left, at the version of the tier that was
+    locked; added lines lock the price of now. Limits count the hold as it will be. Lines keep their numbers, added
+    ones get the next. A hold that would have no line left is refused: release it. Idempotent by `request_id`.
+    Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, LINE_EXCEEDED, ETAG_MISMATCH, and as PlaceHold
+    does for what is added: SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND, BLOCK_NOT_FOUND,
+    LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED,
+    EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED,
+    COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED,
+    VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST: seat A-13 for A-12, `POST /api/v1/holds/{hold_id}/change` with
+    `{"release_lines": [{"number": 1, "seats": {"labels": ["A-12"]}}],
+    "add_lines": [{"section_id": "…", "seats": {"labels": ["A-13"]}, "price_tier_id": "…"}]}`.
+    """
+    ExtendHold: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.ExtendHoldRequest, _hold_service_pb2.ExtendHoldResponse]  # type: ignore[assignment]
+    """Lets an ACTIVE hold last longer. Only its customer and who placed it may, never from its `expire_time` on, and not
+    beyond the organization's `hold_ttl_seconds_max` from its creation. It never shortens: a hold that lasts that long
+    anyway is answered as it is. Idempotent by `request_id`.
+    Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, HOLD_LIFETIME_EXCEEDED, EVENT_NOT_ON_SALE,
+    EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
+    BeginPayment: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.BeginPaymentRequest, _hold_service_pb2.BeginPaymentResponse]  # type: ignore[assignment]
+    """ACTIVE → PENDING: payment runs. The hold gets the payment's deadline, which is never reset: beginning twice answers
+    the hold as it is. Its places count as `pending`, not as `held`. From then on it cannot be changed or extended, and
+    only a service or the box office may release it. Idempotent by the hold itself and by `request_id`.
+    Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH, EVENT_NOT_ON_SALE,
+    EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
+    ListSales: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.ListSalesRequest, _hold_service_pb2.ListSalesResponse]  # type: ignore[assignment]
+    """Lists sales, newest first: the caller's own, or the organization's for staff. Fails with PAGE_TOKEN_INVALID,
+    INVALID_DATE_RANGE.
+    """
+    GetSale: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.GetSaleRequest, _hold_service_pb2.GetSaleResponse]  # type: ignore[assignment]
+    """Reads a sale: the caller's own, or any of the organization for staff. Fails with SALE_NOT_FOUND."""
+    ReturnSale: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.ReturnSaleRequest, _hold_service_pb2.ReturnSaleResponse]  # type: ignore[assignment]
+    """Takes back places of a sale: whole lines, a number of places, or seats. They come back to sale, or stay out of it in
+    a block (`return_to`). All or nothing, one commit. Money is the seller's: the answer says what was paid for what
+    came back. A coupon's use is not given back. Also after the event began. Idempotent by `request_id`.
+    Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE (it was cancelled with its event, or all of it came back), LINE_EXCEEDED,
+    ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST: `POST /api/v1/sales/{sale_id}/return` with
+    `{"lines": [{"number": 1, "quantity": 2}], "return_to": "SALE", "note": "refunded, order 4711"}`.
+    """
+    ExchangeSeats: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.ExchangeSeatsRequest, _hold_service_pb2.ExchangeSeatsResponse]  # type: ignore[assignment]
+    """Exchanges places of a sale for others of the same event, in one commit: if the new ones cannot be had, the old ones
+    stay sold. What is given up comes back to sale; what is taken becomes further lines of the same sale, at the locked
+    price of the line that is given up where section, date and tier are the same, else at the price of now. The customer's
+    limits count the sale as it will be. The answer says the difference; money is the seller's. Idempotent by
+    `request_id`.
+    Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE, LINE_EXCEEDED, TOTAL_MISMATCH, SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND,
+    SEAT_NOT_FOUND, BLOCK_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN,
+    SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT,
+    PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, ETAG_MISMATCH, VALIDATION_FAILED,
+    IDEMPOTENCY_KEY_REUSED.
+    """
 
 class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Holds: placing, reading, confirming, releasing.
+    """Holds and sales: placing, reading, changing, paying, confirming, releasing; returning and exchanging what is sold.
 
     Every mutation is one commit under the event's lock: all of it happens, or nothing. What was answered
     survives the crash of any process. A call whose answer was lost is repeated with the same `request_id`
@@ -130,16 +272,18 @@ class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _hold_service_pb2.PlaceHoldRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hold_service_pb2.PlaceHoldResponse, _abc.Awaitable[_hold_service_pb2.PlaceHoldResponse]]:
-        """Places a hold on one section (`section_id` and a quantity) or on several lines of one event. All lines or
-        none. With a `price_tier_id` the price is locked for as long as the hold lives; it is never guessed: if
+        """Places a hold on one section (`section_id`, and a quantity, seats or best available) or on several lines of one
+        event. All lines or none: if one seat is taken, SEATS_TAKEN names all that are, and nothing is held. With a `price_tier_id` the price is locked for as long as the hold lives; it is never guessed: if
         pricing cannot be asked, the hold fails with DEPENDENCY_UNAVAILABLE. Idempotent by `request_id` per
         organization and caller: a replay answers the same hold as it is now.
 
-        Buyers hold for themselves; staff and services may name a `customer_id`.
-        Fails with SECTION_NOT_FOUND, EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS,
-        INSUFFICIENT_CAPACITY, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED,
-        PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, OVERLOADED,
-        VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        Buyers hold for themselves; staff and services may name a `customer_id`, and a `block_id` to hold places that are
+        out of public sale: both need the permission `holds.manage`.
+        Fails with SECTION_NOT_FOUND, EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND,
+        BLOCK_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE,
+        EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE,
+        PRICE_LOCK_EXPIRED, COUPON_NOT_FOUND, COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, QUOTE_NOT_FOUND,
+        QUOTE_EXPIRED, QUOTE_NOT_APPLICABLE, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
 
         Example over REST: `POST /api/v1/capacity/{section_id}/reserve` with
         `{"quantity": 2, "price_tier_id": "…", "hold_ttl_seconds": 300}`.
@@ -171,6 +315,9 @@ class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_hold_service_pb2.ConfirmHoldResponse, _abc.Awaitable[_hold_service_pb2.ConfirmHoldResponse]]:
         """Sells a hold's places at its locked prices. Confirming twice answers the same sale. Idempotent by the hold itself
         and by `request_id`.
+        A payment that came after the hold expired may ask to `reacquire`: the same seats, of a GENERAL section the same
+        number, are sold at the old locked prices if they are free, in a new CONFIRMED hold with `replaces_hold_id`; else
+        nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the expiry.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED (from `expire_time` on), HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH,
         EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
@@ -185,6 +332,120 @@ class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent by the hold itself and by `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_NOT_ACTIVE (it was confirmed, or payment runs and the caller is neither a service
         nor the box office), ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchPlaceHolds(
+        self,
+        request: _hold_service_pb2.BatchPlaceHoldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_hold_service_pb2.BatchPlaceHoldsResponse], _abc.AsyncIterator[_hold_service_pb2.BatchPlaceHoldsResponse]]:
+        """Places many holds that arrived together. Each item is a call of PlaceHold on its own, with its own principal,
+        policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are streamed as the batches of
+        their events commit, so that no event waits for another, in no particular order, each item's exactly once; a stream
+        that ends early leaves the items without outcome unknown, and their `request_id` tells what became of them.
+        Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, or too many).
+        """
+
+    @_abc_1.abstractmethod
+    def ChangeHold(
+        self,
+        request: _hold_service_pb2.ChangeHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_service_pb2.ChangeHoldResponse, _abc.Awaitable[_hold_service_pb2.ChangeHoldResponse]]:
+        """Changes what an ACTIVE hold claims: gives lines or parts of them back and adds others, in one commit. It expires
+        when it would have; if anything that is added cannot be had, nothing is given back. Lines that stay keep their
+        locked prices; of a line that shrinks, the price is computed for what is left, at the version of the tier that was
+        locked; added lines lock the price of now. Limits count the hold as it will be. Lines keep their numbers, added
+        ones get the next. A hold that would have no line left is refused: release it. Idempotent by `request_id`.
+        Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, LINE_EXCEEDED, ETAG_MISMATCH, and as PlaceHold
+        does for what is added: SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND, BLOCK_NOT_FOUND,
+        LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED,
+        EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT, PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED,
+        COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED,
+        VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST: seat A-13 for A-12, `POST /api/v1/holds/{hold_id}/change` with
+        `{"release_lines": [{"number": 1, "seats": {"labels": ["A-12"]}}],
+        "add_lines": [{"section_id": "…", "seats": {"labels": ["A-13"]}, "price_tier_id": "…"}]}`.
+        """
+
+    @_abc_1.abstractmethod
+    def ExtendHold(
+        self,
+        request: _hold_service_pb2.ExtendHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_service_pb2.ExtendHoldResponse, _abc.Awaitable[_hold_service_pb2.ExtendHoldResponse]]:
+        """Lets an ACTIVE hold last longer. Only its customer and who placed it may, never from its `expire_time` on, and not
+        beyond the organization's `hold_ttl_seconds_max` from its creation. It never shortens: a hold that lasts that long
+        anyway is answered as it is. Idempotent by `request_id`.
+        Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, HOLD_LIFETIME_EXCEEDED, EVENT_NOT_ON_SALE,
+        EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def BeginPayment(
+        self,
+        request: _hold_service_pb2.BeginPaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_service_pb2.BeginPaymentResponse, _abc.Awaitable[_hold_service_pb2.BeginPaymentResponse]]:
+        """ACTIVE → PENDING: payment runs. The hold gets the payment's deadline, which is never reset: beginning twice answers
+        the hold as it is. Its places count as `pending`, not as `held`. From then on it cannot be changed or extended, and
+        only a service or the box office may release it. Idempotent by the hold itself and by `request_id`.
+        Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH, EVENT_NOT_ON_SALE,
+        EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSales(
+        self,
+        request: _hold_service_pb2.ListSalesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_service_pb2.ListSalesResponse, _abc.Awaitable[_hold_service_pb2.ListSalesResponse]]:
+        """Lists sales, newest first: the caller's own, or the organization's for staff. Fails with PAGE_TOKEN_INVALID,
+        INVALID_DATE_RANGE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSale(
+        self,
+        request: _hold_service_pb2.GetSaleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_service_pb2.GetSaleResponse, _abc.Awaitable[_hold_service_pb2.GetSaleResponse]]:
+        """Reads a sale: the caller's own, or any of the organization for staff. Fails with SALE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ReturnSale(
+        self,
+        request: _hold_service_pb2.ReturnSaleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_service_pb2.ReturnSaleResponse, _abc.Awaitable[_hold_service_pb2.ReturnSaleResponse]]:
+        """Takes back places of a sale: whole lines, a number of places, or seats. They come back to sale, or stay out of it in
+        a block (`return_to`). All or nothing, one commit. Money is the seller's: the answer says what was paid for what
+        came back. A coupon's use is not given back. Also after the event began. Idempotent by `request_id`.
+        Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE (it was cancelled with its event, or all of it came back), LINE_EXCEEDED,
+        ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST: `POST /api/v1/sales/{sale_id}/return` with
+        `{"lines": [{"number": 1, "quantity": 2}], "return_to": "SALE", "note": "refunded, order 4711"}`.
+        """
+
+    @_abc_1.abstractmethod
+    def ExchangeSeats(
+        self,
+        request: _hold_service_pb2.ExchangeSeatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hold_service_pb2.ExchangeSeatsResponse, _abc.Awaitable[_hold_service_pb2.ExchangeSeatsResponse]]:
+        """Exchanges places of a sale for others of the same event, in one commit: if the new ones cannot be had, the old ones
+        stay sold. What is given up comes back to sale; what is taken becomes further lines of the same sale, at the locked
+        price of the line that is given up where section, date and tier are the same, else at the price of now. The customer's
+        limits count the sale as it will be. The answer says the difference; money is the seller's. Idempotent by
+        `request_id`.
+        Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE, LINE_EXCEEDED, TOTAL_MISMATCH, SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND,
+        SEAT_NOT_FOUND, BLOCK_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN,
+        SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT,
+        PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, ETAG_MISMATCH, VALIDATION_FAILED,
+        IDEMPOTENCY_KEY_REUSED.
         """
 
 def add_HoldServiceServicer_to_server(servicer: HoldServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,12 +25,15 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from holdfast.api.capacity.v1 import availability_pb2 as holdfast_dot_api_dot_capacity_dot_v1_dot_availability__pb2
 from holdfast.api.capacity.v1 import messages_pb2 as holdfast_dot_api_dot_capacity_dot_v1_dot_messages__pb2
+from holdfast.api.capacity.v1 import seat_map_pb2 as holdfast_dot_api_dot_capacity_dot_v1_dot_seat__map__pb2
+from holdfast.api.capacity.v1 import section_pb2 as holdfast_dot_api_dot_capacity_dot_v1_dot_section__pb2
 from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_policy__pb2
 from holdfast.api.events.v1 import event_pb2 as holdfast_dot_api_dot_events_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0holdfast/api/capacity/v1/inventory_service.proto\x12\x18holdfast.api.capacity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'holdfast/api/capacity/v1/messages.proto\x1a#holdfast/api/common/v1/policy.proto\x1a\"holdfast/api/events/v1/event.proto\"\\\n\x19\x41pplyEventControlsRequest\x12?\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControlsB\x06\xbaH\x03\xc8\x01\x01\"Q\n\x1a\x41pplyEventControlsResponse\x12\x19\n\x11inventory_version\x18\x01 \x01(\x03\x12\x18\n\x10\x63ontrols_version\x18\x02 \x01(\x03\"x\n\x1bListInventoryChangesRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1e\n\rafter_version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\"v\n\x1cListInventoryChangesResponse\x12;\n\x07\x63hanges\x18\x01 \x03(\x0b\x32*.holdfast.api.capacity.v1.InventoryChanged\x12\x19\n\x11inventory_version\x18\x02 \x01(\x03\"4\n\x16VerifyInventoryRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\xbd\x01\n\x17VerifyInventoryResponse\x12\x12\n\nconsistent\x18\x01 \x01(\x08\x12\x19\n\x11inventory_version\x18\x02 \x01(\x03\x12\x42\n\x0b\x64ifferences\x18\x03 \x03(\x0b\x32-.holdfast.api.capacity.v1.InventoryDifference\x12/\n\x0bserver_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x13InventoryDifference\x12\x12\n\nsection_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ounter\x18\x02 \x01(\t\x12\x0e\n\x06stored\x18\x03 \x01(\x05\x12\x12\n\nfrom_lines\x18\x04 \x01(\x05\x12\x14\n\x0c\x66rom_journal\x18\x05 \x01(\x05\x32\xf6\x04\n\x10InventoryService\x12\xb8\x01\n\x12\x41pplyEventControls\x12\x33.holdfast.api.capacity.v1.ApplyEventControlsRequest\x1a\x34.holdfast.api.capacity.v1.ApplyEventControlsResponse\"7\xaa\xb8\x19\x33\x1a\x06\x65vents\")the controls\' version makes it idempotent\x12\xce\x01\n\x14ListInventoryChanges\x12\x35.holdfast.api.capacity.v1.ListInventoryChangesRequest\x1a\x36.holdfast.api.capacity.v1.ListInventoryChangesResponse\"G\xaa\xb8\x19\x10\n\x0einventory.read\x82\xd3\xe4\x93\x02-\x12+/api/v1/events/{event_id}/inventory-changes\x12\xd5\x01\n\x0fVerifyInventory\x12\x30.holdfast.api.capacity.v1.VerifyInventoryRequest\x1a\x31.holdfast.api.capacity.v1.VerifyInventoryResponse\"]\xaa\xb8\x19$\n\x0einventory.read\"\x12it changes nothing\x82\xd3\xe4\x93\x02/\"*/api/v1/events/{event_id}/inventory:verify:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0holdfast/api/capacity/v1/inventory_service.proto\x12\x18holdfast.api.capacity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+holdfast/api/capacity/v1/availability.proto\x1a\'holdfast/api/capacity/v1/messages.proto\x1a\'holdfast/api/capacity/v1/seat_map.proto\x1a&holdfast/api/capacity/v1/section.proto\x1a#holdfast/api/common/v1/policy.proto\x1a\"holdfast/api/events/v1/event.proto\"\\\n\x19\x41pplyEventControlsRequest\x12?\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControlsB\x06\xbaH\x03\xc8\x01\x01\"Q\n\x1a\x41pplyEventControlsResponse\x12\x19\n\x11inventory_version\x18\x01 \x01(\x03\x12\x18\n\x10\x63ontrols_version\x18\x02 \x01(\x03\"x\n\x1bListInventoryChangesRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1e\n\rafter_version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\"v\n\x1cListInventoryChangesResponse\x12;\n\x07\x63hanges\x18\x01 \x03(\x0b\x32*.holdfast.api.capacity.v1.InventoryChanged\x12\x19\n\x11inventory_version\x18\x02 \x01(\x03\"4\n\x16VerifyInventoryRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\xbd\x01\n\x17VerifyInventoryResponse\x12\x12\n\nconsistent\x18\x01 \x01(\x08\x12\x19\n\x11inventory_version\x18\x02 \x01(\x03\x12\x42\n\x0b\x64ifferences\x18\x03 \x03(\x0b\x32-.holdfast.api.capacity.v1.InventoryDifference\x12/\n\x0bserver_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x01\n\x13InventoryDifference\x12\x12\n\nsection_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ounter\x18\x02 \x01(\t\x12\x0e\n\x06stored\x18\x03 \x01(\x05\x12\x12\n\nfrom_lines\x18\x04 \x01(\x05\x12\x14\n\x0c\x66rom_journal\x18\x05 \x01(\x05\x12\r\n\x05seats\x18\x06 \x03(\t\"V\n\x16GetAvailabilityRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x0bschedule_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"W\n\x17GetAvailabilityResponse\x12<\n\x0c\x61vailability\x18\x01 \x01(\x0b\x32&.holdfast.api.capacity.v1.Availability\"\x8c\x01\n\x18WatchAvailabilityRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x0bschedule_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1e\n\rafter_version\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x12\n\nwith_seats\x18\x04 \x01(\x08\"\x9d\x01\n\x19WatchAvailabilityResponse\x12:\n\x08snapshot\x18\x01 \x01(\x0b\x32&.holdfast.api.capacity.v1.AvailabilityH\x00\x12<\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32+.holdfast.api.capacity.v1.AvailabilityDeltaH\x00\x42\x06\n\x04step\"\x86\x01\n\x11\x41vailabilityDelta\x12<\n\x0c\x61vailability\x18\x01 \x01(\x0b\x32&.holdfast.api.capacity.v1.Availability\x12\x33\n\x05seats\x18\x02 \x03(\x0b\x32$.holdfast.api.capacity.v1.SeatChange\"\x85\x02\n\x15GetInventoryAtRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x11inventory_version\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00:}\xbaHz\x1ax\n\x1cinventory_at.time_or_version\x12#give read_time or inventory_version\x1a\x33has(this.read_time) != (this.inventory_version > 0)\"\xf5\x01\n\x16GetInventoryAtResponse\x12;\n\x08sections\x18\x01 \x03(\x0b\x32).holdfast.api.capacity.v1.SectionCounters\x12\x39\n\x06totals\x18\x02 \x01(\x0b\x32).holdfast.api.capacity.v1.InventoryTotals\x12\x19\n\x11inventory_version\x18\x03 \x01(\x03\x12.\n\noccur_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63ontrols_version\x18\x05 \x01(\x03\"\x94\x01\n\x16RepairInventoryRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12$\n\x12\x63onfirmation_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"\x95\x02\n\x17RepairInventoryResponse\x12\x42\n\x0b\x64ifferences\x18\x01 \x03(\x0b\x32-.holdfast.api.capacity.v1.InventoryDifference\x12\x10\n\x08repaired\x18\x02 \x01(\x08\x12\x1a\n\x12\x63onfirmation_token\x18\x03 \x01(\t\x12<\n\x18\x63onfirmation_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11inventory_version\x18\x05 \x01(\x03\x12/\n\x0bserver_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xd9\n\n\x10InventoryService\x12\xb8\x01\n\x12\x41pplyEventControls\x12\x33.holdfast.api.capacity.v1.ApplyEventControlsRequest\x1a\x34.holdfast.api.capacity.v1.ApplyEventControlsResponse\"7\xaa\xb8\x19\x33\x1a\x06\x65vents\")the controls\' version makes it idempotent\x12\xce\x01\n\x14ListInventoryChanges\x12\x35.holdfast.api.capacity.v1.ListInventoryChangesRequest\x1a\x36.holdfast.api.capacity.v1.ListInventoryChangesResponse\"G\xaa\xb8\x19\x10\n\x0einventory.read\x82\xd3\xe4\x93\x02-\x12+/api/v1/events/{event_id}/inventory-changes\x12\xd5\x01\n\x0fVerifyInventory\x12\x30.holdfast.api.capacity.v1.VerifyInventoryRequest\x1a\x31.holdfast.api.capacity.v1.VerifyInventoryResponse\"]\xaa\xb8\x19$\n\x0einventory.read\"\x12it changes nothing\x82\xd3\xe4\x93\x02/\"*/api/v1/events/{event_id}/inventory:verify:\x01*\x12\xb9\x01\n\x0fGetAvailability\x12\x30.holdfast.api.capacity.v1.GetAvailabilityRequest\x1a\x31.holdfast.api.capacity.v1.GetAvailabilityResponse\"A\xaa\xb8\x19\x0f\n\rsections.read\x82\xd3\xe4\x93\x02(\x12&/api/v1/events/{event_id}/availability\x12\xa7\x01\n\x11WatchAvailability\x12\x32.holdfast.api.capacity.v1.WatchAvailabilityRequest\x1a\x33.holdfast.api.capacity.v1.WatchAvailabilityResponse\"\'\xaa\xb8\x19#\n\rsections.read\"\x12it changes nothing0\x01\x12\xb4\x01\n\x0eGetInventoryAt\x12/.holdfast.api.capacity.v1.GetInventoryAtRequest\x1a\x30.holdfast.api.capacity.v1.GetInventoryAtResponse\"?\xaa\xb8\x19\x10\n\x0einventory.read\x82\xd3\xe4\x93\x02%\x12#/api/v1/events/{event_id}/inventory\x12\xc3\x01\n\x0fRepairInventory\x12\x30.holdfast.api.capacity.v1.RepairInventoryRequest\x1a\x31.holdfast.api.capacity.v1.RepairInventoryResponse\"K\xaa\xb8\x19\x12\n\x10inventory.repair\x82\xd3\xe4\x93\x02/\"*/api/v1/events/{event_id}/inventory:repair:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,26 +50,76 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTINVENTORYCHANGESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
   _globals['_VERIFYINVENTORYREQUEST'].fields_by_name['event_id']._loaded_options = None
   _globals['_VERIFYINVENTORYREQUEST'].fields_by_name['event_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_GETAVAILABILITYREQUEST'].fields_by_name['event_id']._loaded_options = None
+  _globals['_GETAVAILABILITYREQUEST'].fields_by_name['event_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_GETAVAILABILITYREQUEST'].fields_by_name['schedule_id']._loaded_options = None
+  _globals['_GETAVAILABILITYREQUEST'].fields_by_name['schedule_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['event_id']._loaded_options = None
+  _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['event_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['schedule_id']._loaded_options = None
+  _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['schedule_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['after_version']._loaded_options = None
+  _globals['_WATCHAVAILABILITYREQUEST'].fields_by_name['after_version']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_GETINVENTORYATREQUEST'].fields_by_name['event_id']._loaded_options = None
+  _globals['_GETINVENTORYATREQUEST'].fields_by_name['event_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_GETINVENTORYATREQUEST'].fields_by_name['inventory_version']._loaded_options = None
+  _globals['_GETINVENTORYATREQUEST'].fields_by_name['inventory_version']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_GETINVENTORYATREQUEST']._loaded_options = None
+  _globals['_GETINVENTORYATREQUEST']._serialized_options = b'\272Hz\032x\n\034inventory_at.time_or_version\022#give read_time or inventory_version\0323has(this.read_time) != (this.inventory_version > 0)'
+  _globals['_REPAIRINVENTORYREQUEST'].fields_by_name['event_id']._loaded_options = None
+  _globals['_REPAIRINVENTORYREQUEST'].fields_by_name['event_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_REPAIRINVENTORYREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_REPAIRINVENTORYREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_REPAIRINVENTORYREQUEST'].fields_by_name['confirmation_token']._loaded_options = None
+  _globals['_REPAIRINVENTORYREQUEST'].fields_by_name['confirmation_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_REPAIRINVENTORYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REPAIRINVENTORYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\377\001'
   _globals['_INVENTORYSERVICE'].methods_by_name['ApplyEventControls']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['ApplyEventControls']._serialized_options = b'\252\270\0313\032\006events\")the controls\' version makes it idempotent'
   _globals['_INVENTORYSERVICE'].methods_by_name['ListInventoryChanges']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['ListInventoryChanges']._serialized_options = b'\252\270\031\020\n\016inventory.read\202\323\344\223\002-\022+/api/v1/events/{event_id}/inventory-changes'
   _globals['_INVENTORYSERVICE'].methods_by_name['VerifyInventory']._loaded_options = None
   _globals['_INVENTORYSERVICE'].methods_by_name['VerifyInventory']._serialized_options = b'\252\270\031$\n\016inventory.read\"\022it changes nothing\202\323\344\223\002/\"*/api/v1/events/{event_id}/inventory:verify:\001*'
-  _globals['_APPLYEVENTCONTROLSREQUEST']._serialized_start=284
-  _globals['_APPLYEVENTCONTROLSREQUEST']._serialized_end=376
-  _globals['_APPLYEVENTCONTROLSRESPONSE']._serialized_start=378
-  _globals['_APPLYEVENTCONTROLSRESPONSE']._serialized_end=459
-  _globals['_LISTINVENTORYCHANGESREQUEST']._serialized_start=461
-  _globals['_LISTINVENTORYCHANGESREQUEST']._serialized_end=581
-  _globals['_LISTINVENTORYCHANGESRESPONSE']._serialized_start=583
-  _globals['_LISTINVENTORYCHANGESRESPONSE']._serialized_end=701
-  _globals['_VERIFYINVENTORYREQUEST']._serialized_start=703
-  _globals['_VERIFYINVENTORYREQUEST']._serialized_end=755
-  _globals['_VERIFYINVENTORYRESPONSE']._serialized_start=758
-  _globals['_VERIFYINVENTORYRESPONSE']._serialized_end=947
-  _globals['_INVENTORYDIFFERENCE']._serialized_start=949
-  _globals['_INVENTORYDIFFERENCE']._serialized_end=1065
-  _globals['_INVENTORYSERVICE']._serialized_start=1068
-  _globals['_INVENTORYSERVICE']._serialized_end=1698
+  _globals['_INVENTORYSERVICE'].methods_by_name['GetAvailability']._loaded_options = None
+  _globals['_INVENTORYSERVICE'].methods_by_name['GetAvailability']._serialized_options = b'\252\270\031\017\n\rsections.read\202\323\344\223\002(\022&/api/v1/events/{event_id}/availability'
+  _globals['_INVENTORYSERVICE'].methods_by_name['WatchAvailability']._loaded_options = None
+  _globals['_INVENTORYSERVICE'].methods_by_name['WatchAvailability']._serialized_options = b'\252\270\031#\n\rsections.read\"\022it changes nothing'
+  _globals['_INVENTORYSERVICE'].methods_by_name['GetInventoryAt']._loaded_options = None
+  _globals['_INVENTORYSERVICE'].methods_by_name['GetInventoryAt']._serialized_options = b'\252\270\031\020\n\016inventory.read\202\323\344\223\002%\022#/api/v1/events/{event_id}/inventory'
+  _globals['_INVENTORYSERVICE'].methods_by_name['RepairInventory']._loaded_options = None
+  _globals['_INVENTORYSERVICE'].methods_by_name['RepairInventory']._serialized_options = b'\252\270\031\022\n\020inventory.repair\202\323\344\223\002/\"*/api/v1/events/{event_id}/inventory:repair:\001*'
+  _globals['_APPLYEVENTCONTROLSREQUEST']._serialized_start=410
+  _globals['_APPLYEVENTCONTROLSREQUEST']._serialized_end=502
+  _globals['_APPLYEVENTCONTROLSRESPONSE']._serialized_start=504
+  _globals['_APPLYEVENTCONTROLSRESPONSE']._serialized_end=585
+  _globals['_LISTINVENTORYCHANGESREQUEST']._serialized_start=587
+  _globals['_LISTINVENTORYCHANGESREQUEST']._serialized_end=707
+  _globals['_LISTINVENTORYCHANGESRESPONSE']._serialized_start=709
+  _globals['_LISTINVENTORYCHANGESRESPONSE']._serialized_end=827
+  _globals['_VERIFYINVENTORYREQUEST']._serialized_start=829
+  _globals['_VERIFYINVENTORYREQUEST']._serialized_end=881
+  _globals['_VERIFYINVENTORYRESPONSE']._serialized_start=884
+  _globals['_VERIFYINVENTORYRESPONSE']._serialized_end=1073
+  _globals['_INVENTORYDIFFERENCE']._serialized_start=1076
+  _globals['_INVENTORYDIFFERENCE']._serialized_end=1207
+  _globals['_GETAVAILABILITYREQUEST']._serialized_start=1209
+  _globals['_GETAVAILABILITYREQUEST']._serialized_end=1295
+  _globals['_GETAVAILABILITYRESPONSE']._serialized_start=1297
+  _globals['_GETAVAILABILITYRESPONSE']._serialized_end=1384
+  _globals['_WATCHAVAILABILITYREQUEST']._serialized_start=1387
+  _globals['_WATCHAVAILABILITYREQUEST']._serialized_end=1527
+  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_start=1530
+  _globals['_WATCHAVAILABILITYRESPONSE']._serialized_end=1687
+  _globals['_AVAILABILITYDELTA']._serialized_start=1690
+  _globals['_AVAILABILITYDELTA']._serialized_end=1824
+  _globals['_GETINVENTORYATREQUEST']._serialized_start=1827
+  _globals['_GETINVENTORYATREQUEST']._serialized_end=2088
+  _globals['_GETINVENTORYATRESPONSE']._serialized_start=2091
+  _globals['_GETINVENTORYATRESPONSE']._serialized_end=2336
+  _globals['_REPAIRINVENTORYREQUEST']._serialized_start=2339
+  _globals['_REPAIRINVENTORYREQUEST']._serialized_end=2487
+  _globals['_REPAIRINVENTORYRESPONSE']._serialized_start=2490
+  _globals['_REPAIRINVENTORYRESPONSE']._serialized_end=2767
+  _globals['_INVENTORYSERVICE']._serialized_start=2770
+  _globals['_INVENTORYSERVICE']._serialized_end=4139
 # @@protoc_insertion_point(module_scope)

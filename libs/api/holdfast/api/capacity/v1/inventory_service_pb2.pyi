@@ -8,7 +8,10 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from holdfast.api.capacity.v1 import availability_pb2 as _availability_pb2
 from holdfast.api.capacity.v1 import messages_pb2 as _messages_pb2
+from holdfast.api.capacity.v1 import seat_map_pb2 as _seat_map_pb2
+from holdfast.api.capacity.v1 import section_pb2 as _section_pb2
 from holdfast.api.events.v1 import event_pb2 as _event_pb2
 import builtins as _builtins
 import sys
@@ -167,7 +170,7 @@ class VerifyInventoryResponse(_message.Message):
     """The inventory version that was verified."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___InventoryDifference]:
-        """What differs; empty when consistent."""
+        """What differs, one for each counter of each section at most; empty when consistent."""
 
     @_builtins.property
     def server_time(self) -> _timestamp_pb2.Timestamp:
@@ -200,16 +203,21 @@ class InventoryDifference(_message.Message):
     STORED_FIELD_NUMBER: _builtins.int
     FROM_LINES_FIELD_NUMBER: _builtins.int
     FROM_JOURNAL_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
     section_id: _builtins.str
     """Of which section."""
     counter: _builtins.str
-    """Which counter: `held`, `pending`, `sold`."""
+    """Which counter: `held`, `pending`, `sold`, `blocked`; `seats` for the bitmap of taken seats."""
     stored: _builtins.int
     """What the section's row says."""
     from_lines: _builtins.int
     """What the holds and sales add up to."""
     from_journal: _builtins.int
     """What the journal says."""
+    @_builtins.property
+    def seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of `seats`: the labels where bitmap and claims differ, at most 100 of them."""
+
     def __init__(
         self,
         *,
@@ -218,11 +226,318 @@ class InventoryDifference(_message.Message):
         stored: _builtins.int = ...,
         from_lines: _builtins.int = ...,
         from_journal: _builtins.int = ...,
+        seats: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "from_journal", b"from_journal", "from_lines", b"from_lines", "section_id", b"section_id", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "from_journal", b"from_journal", "from_lines", b"from_lines", "seats", b"seats", "section_id", b"section_id", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InventoryDifference: _TypeAlias = InventoryDifference  # noqa: Y015
+
+@_typing.final
+class GetAvailabilityRequest(_message.Message):
+    """Request of GetAvailability."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    schedule_id: _builtins.str
+    """Only sections of this date, and event-wide ones; empty = all."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "schedule_id", b"schedule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAvailabilityRequest: _TypeAlias = GetAvailabilityRequest  # noqa: Y015
+
+@_typing.final
+class GetAvailabilityResponse(_message.Message):
+    """Response of GetAvailability."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AVAILABILITY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def availability(self) -> _availability_pb2.Availability:
+        """What is left."""
+
+    def __init__(
+        self,
+        *,
+        availability: _availability_pb2.Availability | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAvailabilityResponse: _TypeAlias = GetAvailabilityResponse  # noqa: Y015
+
+@_typing.final
+class WatchAvailabilityRequest(_message.Message):
+    """Request of WatchAvailability."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    AFTER_VERSION_FIELD_NUMBER: _builtins.int
+    WITH_SEATS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    schedule_id: _builtins.str
+    """Only sections of this date, and event-wide ones; empty = all."""
+    after_version: _builtins.int
+    """The version up to which the caller knows everything; 0 = nothing: begin with a snapshot."""
+    with_seats: _builtins.bool
+    """Tell which seats changed too."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
+        after_version: _builtins.int = ...,
+        with_seats: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "event_id", b"event_id", "schedule_id", b"schedule_id", "with_seats", b"with_seats"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAvailabilityRequest: _TypeAlias = WatchAvailabilityRequest  # noqa: Y015
+
+@_typing.final
+class WatchAvailabilityResponse(_message.Message):
+    """Response of WatchAvailability: one step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def snapshot(self) -> _availability_pb2.Availability:
+        """All of it; replaces what was known."""
+
+    @_builtins.property
+    def delta(self) -> Global___AvailabilityDelta:
+        """What changed since the step before."""
+
+    def __init__(
+        self,
+        *,
+        snapshot: _availability_pb2.Availability | None = ...,
+        delta: Global___AvailabilityDelta | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "snapshot", b"snapshot", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "snapshot", b"snapshot", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["snapshot", "delta"]  # noqa: Y015
+    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+
+Global___WatchAvailabilityResponse: _TypeAlias = WatchAvailabilityResponse  # noqa: Y015
+
+@_typing.final
+class AvailabilityDelta(_message.Message):
+    """What changed of an event's availability from one step to the next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AVAILABILITY_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def availability(self) -> _availability_pb2.Availability:
+        """What is left of the whole event after the step. `sections` holds those that changed, each with all its figures;
+        the sums are over all sections.
+        """
+
+    @_builtins.property
+    def seats(self) -> _containers.RepeatedCompositeFieldContainer[_seat_map_pb2.SeatChange]:
+        """Seats that changed, if the request asked for them."""
+
+    def __init__(
+        self,
+        *,
+        availability: _availability_pb2.Availability | None = ...,
+        seats: _abc.Iterable[_seat_map_pb2.SeatChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability", "seats", b"seats"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AvailabilityDelta: _TypeAlias = AvailabilityDelta  # noqa: Y015
+
+@_typing.final
+class GetInventoryAtRequest(_message.Message):
+    """Request of GetInventoryAt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    inventory_version: _builtins.int
+    """After which commit; instead of a time."""
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
+        inventory_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "inventory_version", b"inventory_version", "read_time", b"read_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetInventoryAtRequest: _TypeAlias = GetInventoryAtRequest  # noqa: Y015
+
+@_typing.final
+class GetInventoryAtResponse(_message.Message):
+    """Response of GetInventoryAt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTIONS_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    CONTROLS_VERSION_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The version that was the newest then; 0 = none yet."""
+    controls_version: _builtins.int
+    """The version of the event's controls that was in force."""
+    @_builtins.property
+    def sections(self) -> _containers.RepeatedCompositeFieldContainer[_section_pb2.SectionCounters]:
+        """The counters of the sections that there were, one for each."""
+
+    @_builtins.property
+    def totals(self) -> _messages_pb2.InventoryTotals:
+        """Their sums."""
+
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When that version was committed."""
+
+    def __init__(
+        self,
+        *,
+        sections: _abc.Iterable[_section_pb2.SectionCounters] | None = ...,
+        totals: _messages_pb2.InventoryTotals | None = ...,
+        inventory_version: _builtins.int = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+        controls_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "totals", b"totals"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controls_version", b"controls_version", "inventory_version", b"inventory_version", "occur_time", b"occur_time", "sections", b"sections", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetInventoryAtResponse: _TypeAlias = GetInventoryAtResponse  # noqa: Y015
+
+@_typing.final
+class RepairInventoryRequest(_message.Message):
+    """Request of RepairInventory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_TOKEN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    reason: _builtins.str
+    """Why, for the audit log, 1–500 characters."""
+    confirmation_token: _builtins.str
+    """What the first call gave; empty = only show what would be repaired."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        confirmation_token: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation_token", b"confirmation_token", "event_id", b"event_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepairInventoryRequest: _TypeAlias = RepairInventoryRequest  # noqa: Y015
+
+@_typing.final
+class RepairInventoryResponse(_message.Message):
+    """Response of RepairInventory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    REPAIRED_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_TOKEN_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    repaired: _builtins.bool
+    """Whether it is repaired."""
+    confirmation_token: _builtins.str
+    """Pass it to repair exactly these differences; empty if they are repaired or there are none."""
+    inventory_version: _builtins.int
+    """The inventory version that the repair made, else the one at which the differences were found."""
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___InventoryDifference]:
+        """What differs, or what differed and is repaired; one for each counter of each section at most."""
+
+    @_builtins.property
+    def confirmation_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the token is good."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        differences: _abc.Iterable[Global___InventoryDifference] | None = ...,
+        repaired: _builtins.bool = ...,
+        confirmation_token: _builtins.str = ...,
+        confirmation_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        inventory_version: _builtins.int = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmation_expire_time", b"confirmation_expire_time", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation_expire_time", b"confirmation_expire_time", "confirmation_token", b"confirmation_token", "differences", b"differences", "inventory_version", b"inventory_version", "repaired", b"repaired", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepairInventoryResponse: _TypeAlias = RepairInventoryResponse  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class InventoryServiceStub:
-    """An event's inventory as a whole: its controls, its journal, its proof.
+    """An event's inventory as a whole: what is left of it, its controls, its journal, its past, its proof and repair.
     """
 
     def __init__(self, channel):
@@ -50,10 +50,30 @@ class InventoryServiceStub:
                 request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.VerifyInventoryRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.VerifyInventoryResponse.FromString,
                 _registered_method=True)
+        self.GetAvailability = channel.unary_unary(
+                '/holdfast.api.capacity.v1.InventoryService/GetAvailability',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetAvailabilityRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetAvailabilityResponse.FromString,
+                _registered_method=True)
+        self.WatchAvailability = channel.unary_stream(
+                '/holdfast.api.capacity.v1.InventoryService/WatchAvailability',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.WatchAvailabilityRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.WatchAvailabilityResponse.FromString,
+                _registered_method=True)
+        self.GetInventoryAt = channel.unary_unary(
+                '/holdfast.api.capacity.v1.InventoryService/GetInventoryAt',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetInventoryAtRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetInventoryAtResponse.FromString,
+                _registered_method=True)
+        self.RepairInventory = channel.unary_unary(
+                '/holdfast.api.capacity.v1.InventoryService/RepairInventory',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.RepairInventoryRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.RepairInventoryResponse.FromString,
+                _registered_method=True)
 
 
 class InventoryServiceServicer:
-    """An event's inventory as a whole: its controls, its journal, its proof.
+    """An event's inventory as a whole: what is left of it, its controls, its journal, its past, its proof and repair.
     """
 
     def ApplyEventControls(self, request, context):
@@ -82,6 +102,54 @@ class InventoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAvailability(self, request, context):
+        """Reads what is left of a whole event: all sections at one version, from a snapshot in memory that follows the
+        journal; older than 2 s, it is read anew. Holds whose time is over count as free. Buyers see visible sections.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAvailability(self, request, context):
+        """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since; then, commit by
+        commit, what changes. Versions only grow; changes of several commits may come as one delta, at its last version; a
+        delta with the version before it tells what the clock changed, such as holds that expired. If the versions after
+        `after_version` are not at hand any more, or it is one that the event has not reached, a snapshot comes instead.
+        A caller that reads too slowly gets a snapshot in the place of what it missed. The stream ends after an hour, and
+        earlier when the service stops: follow again from the last version.
+        Over REST it is the server-sent events of `/api/v1/events/{event_id}/sse`.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, OVERLOADED (too many streams).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInventoryAt(self, request, context):
+        """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
+        recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
+        Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
+        Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RepairInventory(self, request, context):
+        """Sets counters and seat bitmaps that do not agree to what the holds, sales, blocks and seat claims add up to; these
+        are never touched. Two calls: without a `confirmation_token` it changes nothing, shows the differences as
+        VerifyInventory does, and gives a token, good once, for 5 minutes, for exactly these differences. With the token it
+        repairs them in one commit under the event's lock, which the journal and the audit log tell, with the reason. If
+        the differences are others by then, nothing is repaired. Nothing to repair is an answer without a token.
+        Idempotent by `request_id`, which belongs to the second call.
+        Fails with EVENT_NOT_FOUND, CONFIRMATION_INVALID (the token is used up, over, or of other differences),
+        CAPACITY_COMMITTED (a section's claims are more than its total; raise the total first), VALIDATION_FAILED,
+        IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InventoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -100,6 +168,26 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.VerifyInventoryRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.VerifyInventoryResponse.SerializeToString,
             ),
+            'GetAvailability': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAvailability,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetAvailabilityRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetAvailabilityResponse.SerializeToString,
+            ),
+            'WatchAvailability': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAvailability,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.WatchAvailabilityRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.WatchAvailabilityResponse.SerializeToString,
+            ),
+            'GetInventoryAt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInventoryAt,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetInventoryAtRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetInventoryAtResponse.SerializeToString,
+            ),
+            'RepairInventory': grpc.unary_unary_rpc_method_handler(
+                    servicer.RepairInventory,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.RepairInventoryRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.RepairInventoryResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'holdfast.api.capacity.v1.InventoryService', rpc_method_handlers)
@@ -109,7 +197,7 @@ def add_InventoryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InventoryService:
-    """An event's inventory as a whole: its controls, its journal, its proof.
+    """An event's inventory as a whole: what is left of it, its controls, its journal, its past, its proof and repair.
     """
 
     @staticmethod
@@ -183,6 +271,114 @@ class InventoryService:
             '/holdfast.api.capacity.v1.InventoryService/VerifyInventory',
             holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.VerifyInventoryRequest.SerializeToString,
             holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.VerifyInventoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAvailability(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.InventoryService/GetAvailability',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetAvailabilityRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetAvailabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAvailability(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.InventoryService/WatchAvailability',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.WatchAvailabilityRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.WatchAvailabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInventoryAt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.InventoryService/GetInventoryAt',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetInventoryAtRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.GetInventoryAtResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RepairInventory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.InventoryService/RepairInventory',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.RepairInventoryRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_inventory__service__pb2.RepairInventoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

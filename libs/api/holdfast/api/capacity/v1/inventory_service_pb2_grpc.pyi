@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InventoryServiceStub:
-    """An event's inventory as a whole: its controls, its journal, its proof."""
+    """An event's inventory as a whole: what is left of it, its controls, its journal, its past, its proof and repair."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -47,10 +47,42 @@ class InventoryServiceStub:
     """Recomputes every counter of an event from its holds, from its sales and from its journal, and shows where they
     differ. Reads one snapshot; changes nothing. Fails with EVENT_NOT_FOUND.
     """
+    GetAvailability: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetAvailabilityRequest, _inventory_service_pb2.GetAvailabilityResponse]
+    """Reads what is left of a whole event: all sections at one version, from a snapshot in memory that follows the
+    journal; older than 2 s, it is read anew. Holds whose time is over count as free. Buyers see visible sections.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
+    """
+    WatchAvailability: _grpc.UnaryStreamMultiCallable[_inventory_service_pb2.WatchAvailabilityRequest, _inventory_service_pb2.WatchAvailabilityResponse]
+    """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since; then, commit by
+    commit, what changes. Versions only grow; changes of several commits may come as one delta, at its last version; a
+    delta with the version before it tells what the clock changed, such as holds that expired. If the versions after
+    `after_version` are not at hand any more, or it is one that the event has not reached, a snapshot comes instead.
+    A caller that reads too slowly gets a snapshot in the place of what it missed. The stream ends after an hour, and
+    earlier when the service stops: follow again from the last version.
+    Over REST it is the server-sent events of `/api/v1/events/{event_id}/sse`.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, OVERLOADED (too many streams).
+    """
+    GetInventoryAt: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetInventoryAtRequest, _inventory_service_pb2.GetInventoryAtResponse]
+    """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
+    recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
+    Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
+    Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+    """
+    RepairInventory: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.RepairInventoryRequest, _inventory_service_pb2.RepairInventoryResponse]
+    """Sets counters and seat bitmaps that do not agree to what the holds, sales, blocks and seat claims add up to; these
+    are never touched. Two calls: without a `confirmation_token` it changes nothing, shows the differences as
+    VerifyInventory does, and gives a token, good once, for 5 minutes, for exactly these differences. With the token it
+    repairs them in one commit under the event's lock, which the journal and the audit log tell, with the reason. If
+    the differences are others by then, nothing is repaired. Nothing to repair is an answer without a token.
+    Idempotent by `request_id`, which belongs to the second call.
+    Fails with EVENT_NOT_FOUND, CONFIRMATION_INVALID (the token is used up, over, or of other differences),
+    CAPACITY_COMMITTED (a section's claims are more than its total; raise the total first), VALIDATION_FAILED,
+    IDEMPOTENCY_KEY_REUSED.
+    """
 
 @_typing.type_check_only
 class InventoryServiceAsyncStub(InventoryServiceStub):
-    """An event's inventory as a whole: its controls, its journal, its proof."""
+    """An event's inventory as a whole: what is left of it, its controls, its journal, its past, its proof and repair."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ApplyEventControls: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.ApplyEventControlsRequest, _inventory_service_pb2.ApplyEventControlsResponse]  # type: ignore[assignment]
@@ -67,9 +99,41 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     """Recomputes every counter of an event from its holds, from its sales and from its journal, and shows where they
     differ. Reads one snapshot; changes nothing. Fails with EVENT_NOT_FOUND.
     """
+    GetAvailability: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetAvailabilityRequest, _inventory_service_pb2.GetAvailabilityResponse]  # type: ignore[assignment]
+    """Reads what is left of a whole event: all sections at one version, from a snapshot in memory that follows the
+    journal; older than 2 s, it is read anew. Holds whose time is over count as free. Buyers see visible sections.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
+    """
+    WatchAvailability: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchAvailabilityRequest, _inventory_service_pb2.WatchAvailabilityResponse]  # type: ignore[assignment]
+    """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since; then, commit by
+    commit, what changes. Versions only grow; changes of several commits may come as one delta, at its last version; a
+    delta with the version before it tells what the clock changed, such as holds that expired. If the versions after
+    `after_version` are not at hand any more, or it is one that the event has not reached, a snapshot comes instead.
+    A caller that reads too slowly gets a snapshot in the place of what it missed. The stream ends after an hour, and
+    earlier when the service stops: follow again from the last version.
+    Over REST it is the server-sent events of `/api/v1/events/{event_id}/sse`.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, OVERLOADED (too many streams).
+    """
+    GetInventoryAt: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetInventoryAtRequest, _inventory_service_pb2.GetInventoryAtResponse]  # type: ignore[assignment]
+    """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
+    recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
+    Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
+    Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+    """
+    RepairInventory: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.RepairInventoryRequest, _inventory_service_pb2.RepairInventoryResponse]  # type: ignore[assignment]
+    """Sets counters and seat bitmaps that do not agree to what the holds, sales, blocks and seat claims add up to; these
+    are never touched. Two calls: without a `confirmation_token` it changes nothing, shows the differences as
+    VerifyInventory does, and gives a token, good once, for 5 minutes, for exactly these differences. With the token it
+    repairs them in one commit under the event's lock, which the journal and the audit log tell, with the reason. If
+    the differences are others by then, nothing is repaired. Nothing to repair is an answer without a token.
+    Idempotent by `request_id`, which belongs to the second call.
+    Fails with EVENT_NOT_FOUND, CONFIRMATION_INVALID (the token is used up, over, or of other differences),
+    CAPACITY_COMMITTED (a section's claims are more than its total; raise the total first), VALIDATION_FAILED,
+    IDEMPOTENCY_KEY_REUSED.
+    """
 
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """An event's inventory as a whole: its controls, its journal, its proof."""
+    """An event's inventory as a whole: what is left of it, its controls, its journal, its past, its proof and repair."""
 
     @_abc_1.abstractmethod
     def ApplyEventControls(
@@ -101,6 +165,62 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inventory_service_pb2.VerifyInventoryResponse, _abc.Awaitable[_inventory_service_pb2.VerifyInventoryResponse]]:
         """Recomputes every counter of an event from its holds, from its sales and from its journal, and shows where they
         differ. Reads one snapshot; changes nothing. Fails with EVENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAvailability(
+        self,
+        request: _inventory_service_pb2.GetAvailabilityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_service_pb2.GetAvailabilityResponse, _abc.Awaitable[_inventory_service_pb2.GetAvailabilityResponse]]:
+        """Reads what is left of a whole event: all sections at one version, from a snapshot in memory that follows the
+        journal; older than 2 s, it is read anew. Holds whose time is over count as free. Buyers see visible sections.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchAvailability(
+        self,
+        request: _inventory_service_pb2.WatchAvailabilityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inventory_service_pb2.WatchAvailabilityResponse], _abc.AsyncIterator[_inventory_service_pb2.WatchAvailabilityResponse]]:
+        """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since; then, commit by
+        commit, what changes. Versions only grow; changes of several commits may come as one delta, at its last version; a
+        delta with the version before it tells what the clock changed, such as holds that expired. If the versions after
+        `after_version` are not at hand any more, or it is one that the event has not reached, a snapshot comes instead.
+        A caller that reads too slowly gets a snapshot in the place of what it missed. The stream ends after an hour, and
+        earlier when the service stops: follow again from the last version.
+        Over REST it is the server-sent events of `/api/v1/events/{event_id}/sse`.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, OVERLOADED (too many streams).
+        """
+
+    @_abc_1.abstractmethod
+    def GetInventoryAt(
+        self,
+        request: _inventory_service_pb2.GetInventoryAtRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_service_pb2.GetInventoryAtResponse, _abc.Awaitable[_inventory_service_pb2.GetInventoryAtResponse]]:
+        """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
+        recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
+        Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
+        Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+        """
+
+    @_abc_1.abstractmethod
+    def RepairInventory(
+        self,
+        request: _inventory_service_pb2.RepairInventoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_service_pb2.RepairInventoryResponse, _abc.Awaitable[_inventory_service_pb2.RepairInventoryResponse]]:
+        """Sets counters and seat bitmaps that do not agree to what the holds, sales, blocks and seat claims add up to; these
+        are never touched. Two calls: without a `confirmation_token` it changes nothing, shows the differences as
+        VerifyInventory does, and gives a token, good once, for 5 minutes, for exactly these differences. With the token it
+        repairs them in one commit under the event's lock, which the journal and the audit log tell, with the reason. If
+        the differences are others by then, nothing is repaired. Nothing to repair is an answer without a token.
+        Idempotent by `request_id`, which belongs to the second call.
+        Fails with EVENT_NOT_FOUND, CONFIRMATION_INVALID (the token is used up, over, or of other differences),
+        CAPACITY_COMMITTED (a section's claims are more than its total; raise the total first), VALIDATION_FAILED,
+        IDEMPOTENCY_KEY_REUSED.
         """
 
 def add_InventoryServiceServicer_to_server(servicer: InventoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,29 +23,42 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from holdfast.api.capacity.v1 import block_pb2 as holdfast_dot_api_dot_capacity_dot_v1_dot_block__pb2
 from holdfast.api.capacity.v1 import hold_pb2 as holdfast_dot_api_dot_capacity_dot_v1_dot_hold__pb2
+from holdfast.api.capacity.v1 import seat_map_pb2 as holdfast_dot_api_dot_capacity_dot_v1_dot_seat__map__pb2
 from holdfast.api.capacity.v1 import section_pb2 as holdfast_dot_api_dot_capacity_dot_v1_dot_section__pb2
+from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'holdfast/api/capacity/v1/messages.proto\x12\x18holdfast.api.capacity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#holdfast/api/capacity/v1/hold.proto\x1a&holdfast/api/capacity/v1/section.proto\"\xba\x03\n\x10InventoryChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12;\n\x08sections\x18\x04 \x03(\x0b\x32).holdfast.api.capacity.v1.SectionCounters\x12\x33\n\x05holds\x18\x05 \x03(\x0b\x32$.holdfast.api.capacity.v1.HoldChange\x12\x33\n\x05sales\x18\x06 \x03(\x0b\x32$.holdfast.api.capacity.v1.SaleChange\x12\x39\n\x06totals\x18\x07 \x01(\x0b\x32).holdfast.api.capacity.v1.InventoryTotals\x12>\n\tcrossings\x18\x08 \x03(\x0b\x32+.holdfast.api.capacity.v1.ThresholdCrossing\x12\x18\n\x10\x63ontrols_version\x18\t \x01(\x03\x12.\n\noccur_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\x0fInventoryTotals\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x0c\n\x04held\x18\x02 \x01(\x05\x12\x0f\n\x07pending\x18\x03 \x01(\x05\x12\x0c\n\x04sold\x18\x04 \x01(\x05\x12\x0f\n\x07\x62locked\x18\x05 \x01(\x05\"\xe6\x01\n\nHoldChange\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32$.holdfast.api.capacity.v1.Hold.State\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x05lines\x18\x05 \x03(\x0b\x32$.holdfast.api.capacity.v1.LineAmount\x12\x17\n\x0forder_reference\x18\x06 \x01(\t\"\xc6\x01\n\nSaleChange\x12\x0f\n\x07sale_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.holdfast.api.capacity.v1.Sale.State\x12\x13\n\x0b\x63ustomer_id\x18\x04 \x01(\t\x12\x33\n\x05lines\x18\x05 \x03(\x0b\x32$.holdfast.api.capacity.v1.LineAmount\x12\x17\n\x0forder_reference\x18\x06 \x01(\t\"\xc5\x01\n\nLineAmount\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x12\n\nsection_id\x18\x02 \x01(\t\x12\x13\n\x0bschedule_id\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x05\x12\r\n\x05seats\x18\x05 \x03(\t\x12\x15\n\rprice_tier_id\x18\x06 \x01(\t\x12\x1a\n\x12price_tier_version\x18\x07 \x01(\x03\x12\x15\n\rcurrency_code\x18\x08 \x01(\t\x12\x13\n\x0btotal_minor\x18\t \x01(\x03\"\xce\x01\n\x11ThresholdCrossing\x12>\n\x04kind\x18\x01 \x01(\x0e\x32\x30.holdfast.api.capacity.v1.ThresholdCrossing.Kind\x12\x12\n\nsection_id\x18\x02 \x01(\t\"e\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41PACITY_WARNING\x10\x01\x12\x15\n\x11\x43\x41PACITY_CRITICAL\x10\x02\x12\x0c\n\x08SOLD_OUT\x10\x03\x12\x0c\n\x08REOPENED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'holdfast/api/capacity/v1/messages.proto\x12\x18holdfast.api.capacity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$holdfast/api/capacity/v1/block.proto\x1a#holdfast/api/capacity/v1/hold.proto\x1a\'holdfast/api/capacity/v1/seat_map.proto\x1a&holdfast/api/capacity/v1/section.proto\x1a#holdfast/api/common/v1/policy.proto\"\xe7\x06\n\x10InventoryChanged\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12;\n\x08sections\x18\x04 \x03(\x0b\x32).holdfast.api.capacity.v1.SectionCounters\x12\x33\n\x05holds\x18\x05 \x03(\x0b\x32$.holdfast.api.capacity.v1.HoldChange\x12\x33\n\x05sales\x18\x06 \x03(\x0b\x32$.holdfast.api.capacity.v1.SaleChange\x12\x39\n\x06totals\x18\x07 \x01(\x0b\x32).holdfast.api.capacity.v1.InventoryTotals\x12>\n\tcrossings\x18\x08 \x03(\x0b\x32+.holdfast.api.capacity.v1.ThresholdCrossing\x12\x18\n\x10\x63ontrols_version\x18\t \x01(\x03\x12.\n\noccur_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06\x62locks\x18\x0b \x03(\x0b\x32%.holdfast.api.capacity.v1.BlockChange\x12;\n\x07returns\x18\x0c \x03(\x0b\x32*.holdfast.api.capacity.v1.SaleReturnChange\x12?\n\texchanges\x18\r \x03(\x0b\x32,.holdfast.api.capacity.v1.SaleExchangeChange\x12\x33\n\x05seats\x18\x0e \x03(\x0b\x32$.holdfast.api.capacity.v1.SeatChange\x12>\n\x0eseating_prices\x18\x0f \x03(\x0b\x32&.holdfast.api.capacity.v1.SeatingPrice\x12\x10\n\x08repaired\x18\x10 \x01(\x08:o\xc2\xb8\x19k\n\x15inventory of an event\x12\x08\x65vent_id\x1a\x07version\"\x06\x65vents\"\x07pricing\"\x07gateway*%InventoryService.ListInventoryChanges\"^\n\x0fInventoryTotals\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x0c\n\x04held\x18\x02 \x01(\x05\x12\x0f\n\x07pending\x18\x03 \x01(\x05\x12\x0c\n\x04sold\x18\x04 \x01(\x05\x12\x0f\n\x07\x62locked\x18\x05 \x01(\x05\"\xfb\x02\n\nHoldChange\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32$.holdfast.api.capacity.v1.Hold.State\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x05lines\x18\x05 \x03(\x0b\x32$.holdfast.api.capacity.v1.LineAmount\x12\x17\n\x0forder_reference\x18\x06 \x01(\t\x12<\n\x0ereleased_lines\x18\x07 \x03(\x0b\x32$.holdfast.api.capacity.v1.LineAmount\x12\x18\n\x10replaces_hold_id\x18\x08 \x01(\t\x12\x13\n\x0b\x63oupon_code\x18\t \x01(\t\x12\x11\n\tplaced_by\x18\n \x01(\t\x12\x13\n\x0brequest_key\x18\x0b \x01(\t\"\xc6\x01\n\nSaleChange\x12\x0f\n\x07sale_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32$.holdfast.api.capacity.v1.Sale.State\x12\x13\n\x0b\x63ustomer_id\x18\x04 \x01(\t\x12\x33\n\x05lines\x18\x05 \x03(\x0b\x32$.holdfast.api.capacity.v1.LineAmount\x12\x17\n\x0forder_reference\x18\x06 \x01(\t\"\xbf\x02\n\nLineAmount\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x12\n\nsection_id\x18\x02 \x01(\t\x12\x13\n\x0bschedule_id\x18\x03 \x01(\t\x12\x10\n\x08quantity\x18\x04 \x01(\x05\x12\r\n\x05seats\x18\x05 \x03(\t\x12\x15\n\rprice_tier_id\x18\x06 \x01(\t\x12\x1a\n\x12price_tier_version\x18\x07 \x01(\x03\x12\x15\n\rcurrency_code\x18\x08 \x01(\t\x12\x13\n\x0btotal_minor\x18\t \x01(\x03\x12\x10\n\x08\x62lock_id\x18\n \x01(\t\x12\x19\n\x11returned_quantity\x18\x0b \x01(\x05\x12\x16\n\x0ereturned_seats\x18\x0c \x03(\t\x12\x1a\n\x12\x65xchanged_quantity\x18\r \x01(\x05\x12\x17\n\x0f\x65xchanged_seats\x18\x0e \x03(\t\"\xa6\x01\n\x0b\x42lockChange\x12\x10\n\x08\x62lock_id\x18\x01 \x01(\t\x12\x12\n\nsection_id\x18\x02 \x01(\t\x12\x32\n\x04kind\x18\x03 \x01(\x0e\x32$.holdfast.api.capacity.v1.Block.Kind\x12\x10\n\x08quantity\x18\x04 \x01(\x05\x12\r\n\x05seats\x18\x05 \x03(\t\x12\r\n\x05\x65nded\x18\x06 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\"\xbc\x01\n\x10SaleReturnChange\x12\x0f\n\x07sale_id\x18\x01 \x01(\t\x12\x11\n\treturn_id\x18\x02 \x01(\t\x12\x33\n\x05lines\x18\x03 \x03(\x0b\x32$.holdfast.api.capacity.v1.LineAmount\x12@\n\treturn_to\x18\x04 \x01(\x0e\x32-.holdfast.api.capacity.v1.SaleReturn.ReturnTo\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\"\xaa\x01\n\x12SaleExchangeChange\x12\x0f\n\x07sale_id\x18\x01 \x01(\t\x12\x39\n\x0bgiven_lines\x18\x02 \x03(\x0b\x32$.holdfast.api.capacity.v1.LineAmount\x12\x39\n\x0btaken_lines\x18\x03 \x03(\x0b\x32$.holdfast.api.capacity.v1.LineAmount\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\"q\n\x0cSeatingPrice\x12\x12\n\nsection_id\x18\x01 \x01(\t\x12\x13\n\x0bschedule_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12\x13\n\x0bprice_minor\x18\x05 \x01(\x03\"\xce\x01\n\x11ThresholdCrossing\x12>\n\x04kind\x18\x01 \x01(\x0e\x32\x30.holdfast.api.capacity.v1.ThresholdCrossing.Kind\x12\x12\n\nsection_id\x18\x02 \x01(\t\"e\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41PACITY_WARNING\x10\x01\x12\x15\n\x11\x43\x41PACITY_CRITICAL\x10\x02\x12\x0c\n\x08SOLD_OUT\x10\x03\x12\x0c\n\x08REOPENED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.api.capacity.v1.messages_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INVENTORYCHANGED']._serialized_start=180
-  _globals['_INVENTORYCHANGED']._serialized_end=622
-  _globals['_INVENTORYTOTALS']._serialized_start=624
-  _globals['_INVENTORYTOTALS']._serialized_end=718
-  _globals['_HOLDCHANGE']._serialized_start=721
-  _globals['_HOLDCHANGE']._serialized_end=951
-  _globals['_SALECHANGE']._serialized_start=954
-  _globals['_SALECHANGE']._serialized_end=1152
-  _globals['_LINEAMOUNT']._serialized_start=1155
-  _globals['_LINEAMOUNT']._serialized_end=1352
-  _globals['_THRESHOLDCROSSING']._serialized_start=1355
-  _globals['_THRESHOLDCROSSING']._serialized_end=1561
-  _globals['_THRESHOLDCROSSING_KIND']._serialized_start=1460
-  _globals['_THRESHOLDCROSSING_KIND']._serialized_end=1561
+  _globals['_INVENTORYCHANGED']._loaded_options = None
+  _globals['_INVENTORYCHANGED']._serialized_options = b'\302\270\031k\n\025inventory of an event\022\010event_id\032\007version\"\006events\"\007pricing\"\007gateway*%InventoryService.ListInventoryChanges'
+  _globals['_INVENTORYCHANGED']._serialized_start=296
+  _globals['_INVENTORYCHANGED']._serialized_end=1167
+  _globals['_INVENTORYTOTALS']._serialized_start=1169
+  _globals['_INVENTORYTOTALS']._serialized_end=1263
+  _globals['_HOLDCHANGE']._serialized_start=1266
+  _globals['_HOLDCHANGE']._serialized_end=1645
+  _globals['_SALECHANGE']._serialized_start=1648
+  _globals['_SALECHANGE']._serialized_end=1846
+  _globals['_LINEAMOUNT']._serialized_start=1849
+  _globals['_LINEAMOUNT']._serialized_end=2168
+  _globals['_BLOCKCHANGE']._serialized_start=2171
+  _globals['_BLOCKCHANGE']._serialized_end=2337
+  _globals['_SALERETURNCHANGE']._serialized_start=2340
+  _globals['_SALERETURNCHANGE']._serialized_end=2528
+  _globals['_SALEEXCHANGECHANGE']._serialized_start=2531
+  _globals['_SALEEXCHANGECHANGE']._serialized_end=2701
+  _globals['_SEATINGPRICE']._serialized_start=2703
+  _globals['_SEATINGPRICE']._serialized_end=2816
+  _globals['_THRESHOLDCROSSING']._serialized_start=2819
+  _globals['_THRESHOLDCROSSING']._serialized_end=3025
+  _globals['_THRESHOLDCROSSING_KIND']._serialized_start=2924
+  _globals['_THRESHOLDCROSSING_KIND']._serialized_end=3025
 # @@protoc_insertion_point(module_scope)

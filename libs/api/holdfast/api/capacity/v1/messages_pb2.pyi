@@ -9,7 +9,9 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from holdfast.api.capacity.v1 import block_pb2 as _block_pb2
 from holdfast.api.capacity.v1 import hold_pb2 as _hold_pb2
+from holdfast.api.capacity.v1 import seat_map_pb2 as _seat_map_pb2
 from holdfast.api.capacity.v1 import section_pb2 as _section_pb2
 import builtins as _builtins
 import sys
@@ -42,6 +44,12 @@ class InventoryChanged(_message.Message):
     CROSSINGS_FIELD_NUMBER: _builtins.int
     CONTROLS_VERSION_FIELD_NUMBER: _builtins.int
     OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    RETURNS_FIELD_NUMBER: _builtins.int
+    EXCHANGES_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    SEATING_PRICES_FIELD_NUMBER: _builtins.int
+    REPAIRED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Of which event."""
     organization_id: _builtins.str
@@ -50,6 +58,8 @@ class InventoryChanged(_message.Message):
     """Counts the commits, gapless from 1."""
     controls_version: _builtins.int
     """The controls' version in force after the commit."""
+    repaired: _builtins.bool
+    """Whether the commit repaired counters that did not agree with what they count; see RepairInventory."""
     @_builtins.property
     def sections(self) -> _containers.RepeatedCompositeFieldContainer[_section_pb2.SectionCounters]:
         """Every section that the commit touched, with its counters after."""
@@ -74,6 +84,26 @@ class InventoryChanged(_message.Message):
     def occur_time(self) -> _timestamp_pb2.Timestamp:
         """When, by the database's clock under the event's lock."""
 
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockChange]:
+        """Every block that the commit made or changed."""
+
+    @_builtins.property
+    def returns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaleReturnChange]:
+        """What the commit took back of sales."""
+
+    @_builtins.property
+    def exchanges(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaleExchangeChange]:
+        """What the commit exchanged in sales."""
+
+    @_builtins.property
+    def seats(self) -> _containers.RepeatedCompositeFieldContainer[_seat_map_pb2.SeatChange]:
+        """Seats that the commit took or set free; a seat map at the version before needs nothing else to follow."""
+
+    @_builtins.property
+    def seating_prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeatingPrice]:
+        """Prices of sections that a seating configuration made; pricing makes a tier of each, once."""
+
     def __init__(
         self,
         *,
@@ -87,10 +117,16 @@ class InventoryChanged(_message.Message):
         crossings: _abc.Iterable[Global___ThresholdCrossing] | None = ...,
         controls_version: _builtins.int = ...,
         occur_time: _timestamp_pb2.Timestamp | None = ...,
+        blocks: _abc.Iterable[Global___BlockChange] | None = ...,
+        returns: _abc.Iterable[Global___SaleReturnChange] | None = ...,
+        exchanges: _abc.Iterable[Global___SaleExchangeChange] | None = ...,
+        seats: _abc.Iterable[_seat_map_pb2.SeatChange] | None = ...,
+        seating_prices: _abc.Iterable[Global___SeatingPrice] | None = ...,
+        repaired: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controls_version", b"controls_version", "crossings", b"crossings", "event_id", b"event_id", "holds", b"holds", "occur_time", b"occur_time", "organization_id", b"organization_id", "sales", b"sales", "sections", b"sections", "totals", b"totals", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "controls_version", b"controls_version", "crossings", b"crossings", "event_id", b"event_id", "exchanges", b"exchanges", "holds", b"holds", "occur_time", b"occur_time", "organization_id", b"organization_id", "repaired", b"repaired", "returns", b"returns", "sales", b"sales", "seating_prices", b"seating_prices", "seats", b"seats", "sections", b"sections", "totals", b"totals", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -146,6 +182,11 @@ class HoldChange(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     ORDER_REFERENCE_FIELD_NUMBER: _builtins.int
+    RELEASED_LINES_FIELD_NUMBER: _builtins.int
+    REPLACES_HOLD_ID_FIELD_NUMBER: _builtins.int
+    COUPON_CODE_FIELD_NUMBER: _builtins.int
+    PLACED_BY_FIELD_NUMBER: _builtins.int
+    REQUEST_KEY_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     """Which."""
     state: _hold_pb2.Hold.State.ValueType
@@ -154,6 +195,14 @@ class HoldChange(_message.Message):
     """Whom it counts for."""
     order_reference: _builtins.str
     """The order system's reference."""
+    replaces_hold_id: _builtins.str
+    """The expired hold that it took the place of."""
+    coupon_code: _builtins.str
+    """The coupon whose use it has; pricing redeems it when the hold is confirmed and gives it back when it ends otherwise."""
+    placed_by: _builtins.str
+    """Who asked for it."""
+    request_key: _builtins.str
+    """Under which key, with `placed_by`, pricing took the coupon's use; empty without a coupon."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """From when on it is expired."""
@@ -161,6 +210,10 @@ class HoldChange(_message.Message):
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
         """Its lines."""
+
+    @_builtins.property
+    def released_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
+        """Lines or parts of them that the commit gave back while the hold went on."""
 
     def __init__(
         self,
@@ -171,10 +224,15 @@ class HoldChange(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         lines: _abc.Iterable[Global___LineAmount] | None = ...,
         order_reference: _builtins.str = ...,
+        released_lines: _abc.Iterable[Global___LineAmount] | None = ...,
+        replaces_hold_id: _builtins.str = ...,
+        coupon_code: _builtins.str = ...,
+        placed_by: _builtins.str = ...,
+        request_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "expire_time", b"expire_time", "hold_id", b"hold_id", "lines", b"lines", "order_reference", b"order_reference", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon_code", b"coupon_code", "customer_id", b"customer_id", "expire_time", b"expire_time", "hold_id", b"hold_id", "lines", b"lines", "order_reference", b"order_reference", "placed_by", b"placed_by", "released_lines", b"released_lines", "replaces_hold_id", b"replaces_hold_id", "request_key", b"request_key", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -239,6 +297,11 @@ class LineAmount(_message.Message):
     PRICE_TIER_VERSION_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     TOTAL_MINOR_FIELD_NUMBER: _builtins.int
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
+    RETURNED_QUANTITY_FIELD_NUMBER: _builtins.int
+    RETURNED_SEATS_FIELD_NUMBER: _builtins.int
+    EXCHANGED_QUANTITY_FIELD_NUMBER: _builtins.int
+    EXCHANGED_SEATS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Number of the line."""
     section_id: _builtins.str
@@ -255,9 +318,23 @@ class LineAmount(_message.Message):
     """ISO 4217; empty without a tier."""
     total_minor: _builtins.int
     """Total of the line with fees and tax, in minor units of the currency."""
+    block_id: _builtins.str
+    """The block that the places were taken from, if any."""
+    returned_quantity: _builtins.int
+    """Of a sale: how many of them came back so far."""
+    exchanged_quantity: _builtins.int
+    """Of a sale: how many of them were exchanged so far."""
     @_builtins.property
     def seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Their labels, in a seated section."""
+
+    @_builtins.property
+    def returned_seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a sale: which of `seats` came back so far."""
+
+    @_builtins.property
+    def exchanged_seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a sale: which of `seats` were exchanged so far."""
 
     def __init__(
         self,
@@ -271,14 +348,183 @@ class LineAmount(_message.Message):
         price_tier_version: _builtins.int = ...,
         currency_code: _builtins.str = ...,
         total_minor: _builtins.int = ...,
+        block_id: _builtins.str = ...,
+        returned_quantity: _builtins.int = ...,
+        returned_seats: _abc.Iterable[_builtins.str] | None = ...,
+        exchanged_quantity: _builtins.int = ...,
+        exchanged_seats: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "number", b"number", "price_tier_id", b"price_tier_id", "price_tier_version", b"price_tier_version", "quantity", b"quantity", "schedule_id", b"schedule_id", "seats", b"seats", "section_id", b"section_id", "total_minor", b"total_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "currency_code", b"currency_code", "exchanged_quantity", b"exchanged_quantity", "exchanged_seats", b"exchanged_seats", "number", b"number", "price_tier_id", b"price_tier_id", "price_tier_version", b"price_tier_version", "quantity", b"quantity", "returned_quantity", b"returned_quantity", "returned_seats", b"returned_seats", "schedule_id", b"schedule_id", "seats", b"seats", "section_id", b"section_id", "total_minor", b"total_minor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LineAmount: _TypeAlias = LineAmount  # noqa: Y015
+
+@_typing.final
+class BlockChange(_message.Message):
+    """A block that a commit made or changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    block_id: _builtins.str
+    """Which."""
+    section_id: _builtins.str
+    """Of which section."""
+    kind: _block_pb2.Block.Kind.ValueType
+    """Why its places are out of sale."""
+    quantity: _builtins.int
+    """How many places are in it after the commit; 0 and `ended` = it is over."""
+    ended: _builtins.bool
+    """Whether it is over."""
+    actor: _builtins.str
+    """Who did it."""
+    @_builtins.property
+    def seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their labels, in a seated section."""
+
+    def __init__(
+        self,
+        *,
+        block_id: _builtins.str = ...,
+        section_id: _builtins.str = ...,
+        kind: _block_pb2.Block.Kind.ValueType = ...,
+        quantity: _builtins.int = ...,
+        seats: _abc.Iterable[_builtins.str] | None = ...,
+        ended: _builtins.bool = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "block_id", b"block_id", "ended", b"ended", "kind", b"kind", "quantity", b"quantity", "seats", b"seats", "section_id", b"section_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockChange: _TypeAlias = BlockChange  # noqa: Y015
+
+@_typing.final
+class SaleReturnChange(_message.Message):
+    """Places of a sale that a commit took back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALE_ID_FIELD_NUMBER: _builtins.int
+    RETURN_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    RETURN_TO_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    sale_id: _builtins.str
+    """Of which sale."""
+    return_id: _builtins.str
+    """The return's id."""
+    return_to: _hold_pb2.SaleReturn.ReturnTo.ValueType
+    """Where they went."""
+    actor: _builtins.str
+    """Who did it."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
+        """Which places; amounts are their share of what was paid."""
+
+    def __init__(
+        self,
+        *,
+        sale_id: _builtins.str = ...,
+        return_id: _builtins.str = ...,
+        lines: _abc.Iterable[Global___LineAmount] | None = ...,
+        return_to: _hold_pb2.SaleReturn.ReturnTo.ValueType = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "lines", b"lines", "return_id", b"return_id", "return_to", b"return_to", "sale_id", b"sale_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaleReturnChange: _TypeAlias = SaleReturnChange  # noqa: Y015
+
+@_typing.final
+class SaleExchangeChange(_message.Message):
+    """Places of a sale that a commit exchanged for others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SALE_ID_FIELD_NUMBER: _builtins.int
+    GIVEN_LINES_FIELD_NUMBER: _builtins.int
+    TAKEN_LINES_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    sale_id: _builtins.str
+    """Of which sale."""
+    actor: _builtins.str
+    """Who did it."""
+    @_builtins.property
+    def given_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
+        """Which places were given up; amounts are their share of what was paid."""
+
+    @_builtins.property
+    def taken_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
+        """Which lines came instead; they are in the sale's lines too."""
+
+    def __init__(
+        self,
+        *,
+        sale_id: _builtins.str = ...,
+        given_lines: _abc.Iterable[Global___LineAmount] | None = ...,
+        taken_lines: _abc.Iterable[Global___LineAmount] | None = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "given_lines", b"given_lines", "sale_id", b"sale_id", "taken_lines", b"taken_lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaleExchangeChange: _TypeAlias = SaleExchangeChange  # noqa: Y015
+
+@_typing.final
+class SeatingPrice(_message.Message):
+    """The price of one section that a seating configuration made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    PRICE_MINOR_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Of which section."""
+    schedule_id: _builtins.str
+    """Which date, if the section is of one only."""
+    name: _builtins.str
+    """The price tier's name: `A-1`."""
+    currency_code: _builtins.str
+    """ISO 4217."""
+    price_minor: _builtins.int
+    """Price of one seat, without fees and tax, in minor units of the currency."""
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        currency_code: _builtins.str = ...,
+        price_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "name", b"name", "price_minor", b"price_minor", "schedule_id", b"schedule_id", "section_id", b"section_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeatingPrice: _TypeAlias = SeatingPrice  # noqa: Y015
 
 @_typing.final
 class ThresholdCrossing(_message.Message):

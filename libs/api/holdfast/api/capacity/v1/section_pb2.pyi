@@ -3,10 +3,13 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from holdfast.api.common.v1 import seat_layout_pb2 as _seat_layout_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -73,6 +76,9 @@ class Section(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    BUFFER_FIELD_NUMBER: _builtins.int
+    LAYOUT_FIELD_NUMBER: _builtins.int
+    FOCAL_POINT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, made by the service."""
     organization_id: _builtins.str
@@ -113,6 +119,8 @@ class Section(_message.Message):
     """Whether buyers see it. Default true."""
     etag: _builtins.str
     """Changes with every change of the settings; pass it on updates to make them conditional."""
+    buffer: _builtins.int
+    """Of the blocked places, those that no block names: a safety margin of the organizer."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -120,6 +128,14 @@ class Section(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When its settings last changed; counters do not touch it."""
+
+    @_builtins.property
+    def layout(self) -> Global___SectionLayout:
+        """What the rows are like, of a seated section; GetSeatMap has them all."""
+
+    @_builtins.property
+    def focal_point(self) -> _seat_layout_pb2.FocalPoint:
+        """Where the best seats of a seated section look at; absent = the front row is best."""
 
     def __init__(
         self,
@@ -146,10 +162,13 @@ class Section(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        buffer: _builtins.int = ...,
+        layout: Global___SectionLayout | None = ...,
+        focal_point: _seat_layout_pb2.FocalPoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_code", b"_code", "_kind", b"_kind", "_max_per_order", b"_max_per_order", "_min_per_order", b"_min_per_order", "_name", b"_name", "_schedule_id", b"_schedule_id", "_subsection", b"_subsection", "_tier", b"_tier", "_total", b"_total", "_visible", b"_visible", "active", b"active", "code", b"code", "create_time", b"create_time", "kind", b"kind", "max_per_order", b"max_per_order", "min_per_order", b"min_per_order", "name", b"name", "schedule_id", b"schedule_id", "subsection", b"subsection", "tier", b"tier", "total", b"total", "update_time", b"update_time", "visible", b"visible"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_code", b"_code", "_kind", b"_kind", "_max_per_order", b"_max_per_order", "_min_per_order", b"_min_per_order", "_name", b"_name", "_schedule_id", b"_schedule_id", "_subsection", b"_subsection", "_tier", b"_tier", "_total", b"_total", "_visible", b"_visible", "active", b"active", "code", b"code", "create_time", b"create_time", "focal_point", b"focal_point", "kind", b"kind", "layout", b"layout", "max_per_order", b"max_per_order", "min_per_order", b"min_per_order", "name", b"name", "schedule_id", b"schedule_id", "subsection", b"subsection", "tier", b"tier", "total", b"total", "update_time", b"update_time", "visible", b"visible"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_code", b"_code", "_kind", b"_kind", "_max_per_order", b"_max_per_order", "_min_per_order", b"_min_per_order", "_name", b"_name", "_schedule_id", b"_schedule_id", "_subsection", b"_subsection", "_tier", b"_tier", "_total", b"_total", "_visible", b"_visible", "active", b"active", "available", b"available", "blocked", b"blocked", "code", b"code", "create_time", b"create_time", "etag", b"etag", "event_id", b"event_id", "held", b"held", "id", b"id", "kind", b"kind", "max_per_order", b"max_per_order", "min_per_order", b"min_per_order", "name", b"name", "organization_id", b"organization_id", "pending", b"pending", "schedule_id", b"schedule_id", "sold", b"sold", "subsection", b"subsection", "tier", b"tier", "total", b"total", "update_time", b"update_time", "visible", b"visible"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_code", b"_code", "_kind", b"_kind", "_max_per_order", b"_max_per_order", "_min_per_order", b"_min_per_order", "_name", b"_name", "_schedule_id", b"_schedule_id", "_subsection", b"_subsection", "_tier", b"_tier", "_total", b"_total", "_visible", b"_visible", "active", b"active", "available", b"available", "blocked", b"blocked", "buffer", b"buffer", "code", b"code", "create_time", b"create_time", "etag", b"etag", "event_id", b"event_id", "focal_point", b"focal_point", "held", b"held", "id", b"id", "kind", b"kind", "layout", b"layout", "max_per_order", b"max_per_order", "min_per_order", b"min_per_order", "name", b"name", "organization_id", b"organization_id", "pending", b"pending", "schedule_id", b"schedule_id", "sold", b"sold", "subsection", b"subsection", "tier", b"tier", "total", b"total", "update_time", b"update_time", "visible", b"visible"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active: _TypeAlias = _typing.Literal["active"]  # noqa: Y015
     _WhichOneofArgType__active: _TypeAlias = _typing.Literal["_active", b"_active"]  # noqa: Y015
@@ -199,6 +218,66 @@ class Section(_message.Message):
 Global___Section: _TypeAlias = Section  # noqa: Y015
 
 @_typing.final
+class SectionLayout(_message.Message):
+    """A summary of a seated section's rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_ROW_FIELD_NUMBER: _builtins.int
+    LAST_ROW_FIELD_NUMBER: _builtins.int
+    ROW_SEATS_MIN_FIELD_NUMBER: _builtins.int
+    ROW_SEATS_MAX_FIELD_NUMBER: _builtins.int
+    WHEELCHAIR_COUNT_FIELD_NUMBER: _builtins.int
+    COMPANION_COUNT_FIELD_NUMBER: _builtins.int
+    RESTRICTED_VIEW_COUNT_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    LAYOUT_ETAG_FIELD_NUMBER: _builtins.int
+    row_count: _builtins.int
+    """How many rows there are."""
+    first_row: _builtins.str
+    """Label of the front row."""
+    last_row: _builtins.str
+    """Label of the row at the back."""
+    row_seats_min: _builtins.int
+    """Fewest seats of a row."""
+    row_seats_max: _builtins.int
+    """Most seats of a row."""
+    wheelchair_count: _builtins.int
+    """How many seats are wheelchair places."""
+    companion_count: _builtins.int
+    """How many are companion seats."""
+    restricted_view_count: _builtins.int
+    """How many have a restricted view."""
+    layout_etag: _builtins.str
+    """Changes with the layout and the seats' attributes."""
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The categories that there are, in alphabetical order; at most 50."""
+
+    def __init__(
+        self,
+        *,
+        row_count: _builtins.int = ...,
+        first_row: _builtins.str = ...,
+        last_row: _builtins.str = ...,
+        row_seats_min: _builtins.int = ...,
+        row_seats_max: _builtins.int = ...,
+        wheelchair_count: _builtins.int = ...,
+        companion_count: _builtins.int = ...,
+        restricted_view_count: _builtins.int = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+        layout_etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "companion_count", b"companion_count", "first_row", b"first_row", "last_row", b"last_row", "layout_etag", b"layout_etag", "restricted_view_count", b"restricted_view_count", "row_count", b"row_count", "row_seats_max", b"row_seats_max", "row_seats_min", b"row_seats_min", "wheelchair_count", b"wheelchair_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SectionLayout: _TypeAlias = SectionLayout  # noqa: Y015
+
+@_typing.final
 class SectionCounters(_message.Message):
     """Counters of a section after a commit."""
 
@@ -212,6 +291,8 @@ class SectionCounters(_message.Message):
     BLOCKED_FIELD_NUMBER: _builtins.int
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
+    BUFFER_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
     section_id: _builtins.str
     """Which section."""
     total: _builtins.int
@@ -228,6 +309,10 @@ class SectionCounters(_message.Message):
     """Of which date only; empty = event-wide."""
     active: _builtins.bool
     """Whether holds can be placed."""
+    buffer: _builtins.int
+    """Of the blocked places, the buffer."""
+    deleted: _builtins.bool
+    """Whether the section is deleted; its counters are then the last there were."""
     def __init__(
         self,
         *,
@@ -239,10 +324,12 @@ class SectionCounters(_message.Message):
         blocked: _builtins.int = ...,
         schedule_id: _builtins.str = ...,
         active: _builtins.bool = ...,
+        buffer: _builtins.int = ...,
+        deleted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "blocked", b"blocked", "held", b"held", "pending", b"pending", "schedule_id", b"schedule_id", "section_id", b"section_id", "sold", b"sold", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "blocked", b"blocked", "buffer", b"buffer", "deleted", b"deleted", "held", b"held", "pending", b"pending", "schedule_id", b"schedule_id", "section_id", b"section_id", "sold", b"sold", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

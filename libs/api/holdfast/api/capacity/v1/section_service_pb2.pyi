@@ -9,8 +9,14 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from holdfast.api.capacity.v1 import availability_pb2 as _availability_pb2
+from holdfast.api.capacity.v1 import block_pb2 as _block_pb2
+from holdfast.api.capacity.v1 import seat_map_pb2 as _seat_map_pb2
+from holdfast.api.capacity.v1 import seat_pb2 as _seat_pb2
 from holdfast.api.capacity.v1 import section_pb2 as _section_pb2
 from holdfast.api.common.v1 import pagination_pb2 as _pagination_pb2
+from holdfast.api.common.v1 import seat_layout_pb2 as _seat_layout_pb2
+from holdfast.api.common.v1 import seating_config_pb2 as _seating_config_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -355,3 +361,1006 @@ class GetTotalsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTotalsResponse: _TypeAlias = GetTotalsResponse  # noqa: Y015
+
+@_typing.final
+class BatchCreateSectionsRequest(_message.Message):
+    """Request of BatchCreateSections."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SECTIONS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def sections(self) -> _containers.RepeatedCompositeFieldContainer[_section_pb2.Section]:
+        """What to create, 1–100; of each `name` and `total` are required."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        sections: _abc.Iterable[_section_pb2.Section] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "request_id", b"request_id", "sections", b"sections"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateSectionsRequest: _TypeAlias = BatchCreateSectionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateSectionsResponse(_message.Message):
+    """Response of BatchCreateSections."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTIONS_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def sections(self) -> _containers.RepeatedCompositeFieldContainer[_section_pb2.Section]:
+        """The created sections, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        sections: _abc.Iterable[_section_pb2.Section] | None = ...,
+        inventory_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inventory_version", b"inventory_version", "sections", b"sections"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateSectionsResponse: _TypeAlias = BatchCreateSectionsResponse  # noqa: Y015
+
+@_typing.final
+class DeleteSectionRequest(_message.Message):
+    """Request of DeleteSection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Which."""
+    etag: _builtins.str
+    """Only if the section still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "request_id", b"request_id", "section_id", b"section_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteSectionRequest: _TypeAlias = DeleteSectionRequest  # noqa: Y015
+
+@_typing.final
+class DeleteSectionResponse(_message.Message):
+    """Response of DeleteSection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteSectionResponse: _TypeAlias = DeleteSectionResponse  # noqa: Y015
+
+@_typing.final
+class GenerateSeatingRequest(_message.Message):
+    """Request of GenerateSeating."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CONFIG_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    schedule_id: _builtins.str
+    """For which date only; empty = event-wide."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def config(self) -> _seating_config_pb2.SeatingConfig:
+        """What to lay out."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        config: _seating_config_pb2.SeatingConfig | None = ...,
+        schedule_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "event_id", b"event_id", "request_id", b"request_id", "schedule_id", b"schedule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateSeatingRequest: _TypeAlias = GenerateSeatingRequest  # noqa: Y015
+
+@_typing.final
+class GenerateSeatingResponse(_message.Message):
+    """Response of GenerateSeating."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTIONS_FIELD_NUMBER: _builtins.int
+    SEAT_COUNT_FIELD_NUMBER: _builtins.int
+    PRICED_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    seat_count: _builtins.int
+    """How many seats they have together."""
+    priced: _builtins.bool
+    """Whether the price tiers exist already; false = they will, as soon as pricing can be reached. True also if no
+    section has a price.
+    """
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def sections(self) -> _containers.RepeatedCompositeFieldContainer[_section_pb2.Section]:
+        """The created sections, in the order of the configuration, each split section's parts by their number."""
+
+    def __init__(
+        self,
+        *,
+        sections: _abc.Iterable[_section_pb2.Section] | None = ...,
+        seat_count: _builtins.int = ...,
+        priced: _builtins.bool = ...,
+        inventory_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inventory_version", b"inventory_version", "priced", b"priced", "seat_count", b"seat_count", "sections", b"sections"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateSeatingResponse: _TypeAlias = GenerateSeatingResponse  # noqa: Y015
+
+@_typing.final
+class CheckAvailabilityRequest(_message.Message):
+    """Request of CheckAvailability."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    BEST_AVAILABLE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Which section."""
+    quantity: _builtins.int
+    """Any so many, 1–1,000."""
+    schedule_id: _builtins.str
+    """Which date, where the section is event-wide and the event has more than one."""
+    @_builtins.property
+    def seats(self) -> _seat_pb2.SeatLabels:
+        """These seats."""
+
+    @_builtins.property
+    def best_available(self) -> _seat_pb2.BestAvailable:
+        """Seats that the service chooses."""
+
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        seats: _seat_pb2.SeatLabels | None = ...,
+        best_available: _seat_pb2.BestAvailable | None = ...,
+        schedule_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_available", b"best_available", "quantity", b"quantity", "seats", b"seats", "selector", b"selector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_available", b"best_available", "quantity", b"quantity", "schedule_id", b"schedule_id", "seats", b"seats", "section_id", b"section_id", "selector", b"selector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_selector: _TypeAlias = _typing.Literal["quantity", "seats", "best_available"]  # noqa: Y015
+    _WhichOneofArgType_selector: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_selector) -> _WhichOneofReturnType_selector | None: ...
+
+Global___CheckAvailabilityRequest: _TypeAlias = CheckAvailabilityRequest  # noqa: Y015
+
+@_typing.final
+class CheckAvailabilityResponse(_message.Message):
+    """Response of CheckAvailability."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    AVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    available: _builtins.bool
+    """Whether a hold could be placed."""
+    quantity: _builtins.int
+    """How many places were asked for."""
+    available_count: _builtins.int
+    """How many places of the section are free."""
+    inventory_version: _builtins.int
+    """The inventory version at which this was true."""
+    @_builtins.property
+    def refusal(self) -> _availability_pb2.AvailabilityRefusal:
+        """Why not; absent if it could."""
+
+    @_builtins.property
+    def seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The seats that best available would take, or that are asked for and free; at most as many as are asked for."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        available: _builtins.bool = ...,
+        quantity: _builtins.int = ...,
+        refusal: _availability_pb2.AvailabilityRefusal | None = ...,
+        available_count: _builtins.int = ...,
+        seats: _abc.Iterable[_builtins.str] | None = ...,
+        inventory_version: _builtins.int = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "available_count", b"available_count", "inventory_version", b"inventory_version", "quantity", b"quantity", "refusal", b"refusal", "seats", b"seats", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckAvailabilityResponse: _TypeAlias = CheckAvailabilityResponse  # noqa: Y015
+
+@_typing.final
+class ExplainAvailabilityRequest(_message.Message):
+    """Request of ExplainAvailability."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    BEST_AVAILABLE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    PRICE_TIER_ID_FIELD_NUMBER: _builtins.int
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Which section."""
+    quantity: _builtins.int
+    """Any so many, 1–1,000."""
+    schedule_id: _builtins.str
+    """Which date, where the section is event-wide and the event has more than one."""
+    price_tier_id: _builtins.str
+    """At which price tier; empty = none is looked at."""
+    block_id: _builtins.str
+    """From which block; needs the permission that holding from it does."""
+    customer_id: _builtins.str
+    """For whom; default the caller."""
+    @_builtins.property
+    def seats(self) -> _seat_pb2.SeatLabels:
+        """These seats."""
+
+    @_builtins.property
+    def best_available(self) -> _seat_pb2.BestAvailable:
+        """Seats that the service chooses."""
+
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        seats: _seat_pb2.SeatLabels | None = ...,
+        best_available: _seat_pb2.BestAvailable | None = ...,
+        schedule_id: _builtins.str = ...,
+        price_tier_id: _builtins.str = ...,
+        block_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_available", b"best_available", "quantity", b"quantity", "seats", b"seats", "selector", b"selector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_available", b"best_available", "block_id", b"block_id", "customer_id", b"customer_id", "price_tier_id", b"price_tier_id", "quantity", b"quantity", "schedule_id", b"schedule_id", "seats", b"seats", "section_id", b"section_id", "selector", b"selector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_selector: _TypeAlias = _typing.Literal["quantity", "seats", "best_available"]  # noqa: Y015
+    _WhichOneofArgType_selector: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_selector) -> _WhichOneofReturnType_selector | None: ...
+
+Global___ExplainAvailabilityRequest: _TypeAlias = ExplainAvailabilityRequest  # noqa: Y015
+
+@_typing.final
+class ExplainAvailabilityResponse(_message.Message):
+    """Response of ExplainAvailability."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    AVAILABLE_COUNT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    allowed: _builtins.bool
+    """Whether every rule would admit the hold."""
+    available_count: _builtins.int
+    """How many places of the section are free."""
+    customer_count: _builtins.int
+    """How many places the customer holds and has bought of this event."""
+    inventory_version: _builtins.int
+    """The inventory version at which this was true."""
+    @_builtins.property
+    def refusal(self) -> _availability_pb2.AvailabilityRefusal:
+        """The first rule that would not, and what would change that; absent if all would."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        allowed: _builtins.bool = ...,
+        refusal: _availability_pb2.AvailabilityRefusal | None = ...,
+        available_count: _builtins.int = ...,
+        customer_count: _builtins.int = ...,
+        inventory_version: _builtins.int = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "available_count", b"available_count", "customer_count", b"customer_count", "inventory_version", b"inventory_version", "refusal", b"refusal", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainAvailabilityResponse: _TypeAlias = ExplainAvailabilityResponse  # noqa: Y015
+
+@_typing.final
+class ListSeatsRequest(_message.Message):
+    """Request of ListSeats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SECTION_NAME_FIELD_NUMBER: _builtins.int
+    SUBSECTION_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    ROW_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Which section, by id."""
+    event_id: _builtins.str
+    """Which section, by its event, name and number."""
+    section_name: _builtins.str
+    """Its name."""
+    subsection: _builtins.int
+    """Its number; 1 also finds a section that is not split."""
+    schedule_id: _builtins.str
+    """Its date, where sections of several dates have this name."""
+    row: _builtins.str
+    """Only of this row."""
+    page_size: _builtins.int
+    """Rows per page, 1–200; 0 = 20."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    with_total: _builtins.bool
+    """Count the whole list too."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_seat_pb2.Seat.State.ValueType]:
+        """Only seats in one of these states."""
+
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+        section_name: _builtins.str = ...,
+        subsection: _builtins.int = ...,
+        schedule_id: _builtins.str = ...,
+        states: _abc.Iterable[_seat_pb2.Seat.State.ValueType] | None = ...,
+        row: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        with_total: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "page_size", b"page_size", "page_token", b"page_token", "row", b"row", "schedule_id", b"schedule_id", "section_id", b"section_id", "section_name", b"section_name", "states", b"states", "subsection", b"subsection", "with_total", b"with_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSeatsRequest: _TypeAlias = ListSeatsRequest  # noqa: Y015
+
+@_typing.final
+class ListSeatsResponse(_message.Message):
+    """Response of ListSeats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEATS_FIELD_NUMBER: _builtins.int
+    PAGINATION_FIELD_NUMBER: _builtins.int
+    PRICES_MISSING_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    prices_missing: _builtins.bool
+    """Pricing did not answer in time: no price is shown where one may be."""
+    inventory_version: _builtins.int
+    """The inventory version at which the states were true."""
+    @_builtins.property
+    def seats(self) -> _containers.RepeatedCompositeFieldContainer[_seat_pb2.Seat]:
+        """The seats, in the order of the layout."""
+
+    @_builtins.property
+    def pagination(self) -> _pagination_pb2.Pagination:
+        """Where the page stands."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The database's clock."""
+
+    def __init__(
+        self,
+        *,
+        seats: _abc.Iterable[_seat_pb2.Seat] | None = ...,
+        pagination: _pagination_pb2.Pagination | None = ...,
+        prices_missing: _builtins.bool = ...,
+        inventory_version: _builtins.int = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inventory_version", b"inventory_version", "pagination", b"pagination", "prices_missing", b"prices_missing", "seats", b"seats", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSeatsResponse: _TypeAlias = ListSeatsResponse  # noqa: Y015
+
+@_typing.final
+class GetSeatMapRequest(_message.Message):
+    """Request of GetSeatMap."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    WITH_LAYOUT_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    schedule_id: _builtins.str
+    """Only sections of this date, and event-wide ones; empty = all."""
+    with_layout: _builtins.bool
+    """With the rows and labels too. They change rarely: see `layout_etag`."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
+        with_layout: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "schedule_id", b"schedule_id", "with_layout", b"with_layout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSeatMapRequest: _TypeAlias = GetSeatMapRequest  # noqa: Y015
+
+@_typing.final
+class GetSeatMapResponse(_message.Message):
+    """Response of GetSeatMap."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEAT_MAP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def seat_map(self) -> _seat_map_pb2.SeatMap:
+        """The seat map."""
+
+    def __init__(
+        self,
+        *,
+        seat_map: _seat_map_pb2.SeatMap | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["seat_map", b"seat_map"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seat_map", b"seat_map"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSeatMapResponse: _TypeAlias = GetSeatMapResponse  # noqa: Y015
+
+@_typing.final
+class SetSeatAttributesRequest(_message.Message):
+    """Request of SetSeatAttributes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Of which section."""
+    etag: _builtins.str
+    """Only if the section still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def seats(self) -> _seat_pb2.SeatLabels:
+        """Which seats."""
+
+    @_builtins.property
+    def attributes(self) -> _seat_layout_pb2.SeatAttributes:
+        """What they are from now on; attributes that are absent stay as they are."""
+
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        seats: _seat_pb2.SeatLabels | None = ...,
+        attributes: _seat_layout_pb2.SeatAttributes | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "seats", b"seats"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "etag", b"etag", "request_id", b"request_id", "seats", b"seats", "section_id", b"section_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSeatAttributesRequest: _TypeAlias = SetSeatAttributesRequest  # noqa: Y015
+
+@_typing.final
+class SetSeatAttributesResponse(_message.Message):
+    """Response of SetSeatAttributes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def section(self) -> _section_pb2.Section:
+        """The section as it is now, with the summary of its layout."""
+
+    def __init__(
+        self,
+        *,
+        section: _section_pb2.Section | None = ...,
+        inventory_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["section", b"section"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inventory_version", b"inventory_version", "section", b"section"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSeatAttributesResponse: _TypeAlias = SetSeatAttributesResponse  # noqa: Y015
+
+@_typing.final
+class SetBufferRequest(_message.Message):
+    """Request of SetBuffer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Of which section."""
+    quantity: _builtins.int
+    """How many places, 0 or more; replaces what was set before."""
+    etag: _builtins.str
+    """Only if the section still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        quantity: _builtins.int | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quantity", b"_quantity", "quantity", b"quantity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quantity", b"_quantity", "etag", b"etag", "quantity", b"quantity", "request_id", b"request_id", "section_id", b"section_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__quantity: _TypeAlias = _typing.Literal["quantity"]  # noqa: Y015
+    _WhichOneofArgType__quantity: _TypeAlias = _typing.Literal["_quantity", b"_quantity"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quantity) -> _WhichOneofReturnType__quantity | None: ...
+
+Global___SetBufferRequest: _TypeAlias = SetBufferRequest  # noqa: Y015
+
+@_typing.final
+class SetBufferResponse(_message.Message):
+    """Response of SetBuffer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def section(self) -> _section_pb2.Section:
+        """The section as it is now."""
+
+    def __init__(
+        self,
+        *,
+        section: _section_pb2.Section | None = ...,
+        inventory_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["section", b"section"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inventory_version", b"inventory_version", "section", b"section"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBufferResponse: _TypeAlias = SetBufferResponse  # noqa: Y015
+
+@_typing.final
+class BlockSeatsRequest(_message.Message):
+    """Request of BlockSeats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Of which section."""
+    kind: _block_pb2.Block.Kind.ValueType
+    """Why; default HOUSE. RETURNED is for ReturnSale."""
+    note: _builtins.str
+    """What for, 1–500 characters."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def seats(self) -> _seat_pb2.SeatLabels:
+        """Which seats."""
+
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        seats: _seat_pb2.SeatLabels | None = ...,
+        kind: _block_pb2.Block.Kind.ValueType = ...,
+        note: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["seats", b"seats"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "note", b"note", "request_id", b"request_id", "seats", b"seats", "section_id", b"section_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockSeatsRequest: _TypeAlias = BlockSeatsRequest  # noqa: Y015
+
+@_typing.final
+class BlockSeatsResponse(_message.Message):
+    """Response of BlockSeats."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def block(self) -> _block_pb2.Block:
+        """The block."""
+
+    def __init__(
+        self,
+        *,
+        block: _block_pb2.Block | None = ...,
+        inventory_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "inventory_version", b"inventory_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockSeatsResponse: _TypeAlias = BlockSeatsResponse  # noqa: Y015
+
+@_typing.final
+class BlockQuantityRequest(_message.Message):
+    """Request of BlockQuantity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Of which section."""
+    quantity: _builtins.int
+    """How many places, at least 1."""
+    kind: _block_pb2.Block.Kind.ValueType
+    """Why; default HOUSE. RETURNED is for ReturnSale."""
+    note: _builtins.str
+    """What for, 1–500 characters."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        kind: _block_pb2.Block.Kind.ValueType = ...,
+        note: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "note", b"note", "quantity", b"quantity", "request_id", b"request_id", "section_id", b"section_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockQuantityRequest: _TypeAlias = BlockQuantityRequest  # noqa: Y015
+
+@_typing.final
+class BlockQuantityResponse(_message.Message):
+    """Response of BlockQuantity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made; of a replay, the version now."""
+    @_builtins.property
+    def block(self) -> _block_pb2.Block:
+        """The block."""
+
+    def __init__(
+        self,
+        *,
+        block: _block_pb2.Block | None = ...,
+        inventory_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "inventory_version", b"inventory_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockQuantityResponse: _TypeAlias = BlockQuantityResponse  # noqa: Y015
+
+@_typing.final
+class UnblockRequest(_message.Message):
+    """Request of Unblock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    block_id: _builtins.str
+    """Which block."""
+    quantity: _builtins.int
+    """So many, of a GENERAL section."""
+    note: _builtins.str
+    """Why, for the audit log; at most 500 characters."""
+    etag: _builtins.str
+    """Only if the block still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def seats(self) -> _seat_pb2.SeatLabels:
+        """These seats."""
+
+    def __init__(
+        self,
+        *,
+        block_id: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        seats: _seat_pb2.SeatLabels | None = ...,
+        note: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity", "seats", b"seats", "selector", b"selector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "etag", b"etag", "note", b"note", "quantity", b"quantity", "request_id", b"request_id", "seats", b"seats", "selector", b"selector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_selector: _TypeAlias = _typing.Literal["quantity", "seats"]  # noqa: Y015
+    _WhichOneofArgType_selector: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_selector) -> _WhichOneofReturnType_selector | None: ...
+
+Global___UnblockRequest: _TypeAlias = UnblockRequest  # noqa: Y015
+
+@_typing.final
+class UnblockResponse(_message.Message):
+    """Response of Unblock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    inventory_version: _builtins.int
+    """The inventory version that the commit made, or the version now if nothing changed."""
+    @_builtins.property
+    def block(self) -> _block_pb2.Block:
+        """The block as it is now."""
+
+    def __init__(
+        self,
+        *,
+        block: _block_pb2.Block | None = ...,
+        inventory_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "inventory_version", b"inventory_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnblockResponse: _TypeAlias = UnblockResponse  # noqa: Y015
+
+@_typing.final
+class GetBlockRequest(_message.Message):
+    """Request of GetBlock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
+    block_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        block_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlockRequest: _TypeAlias = GetBlockRequest  # noqa: Y015
+
+@_typing.final
+class GetBlockResponse(_message.Message):
+    """Response of GetBlock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def block(self) -> _block_pb2.Block:
+        """The block."""
+
+    def __init__(
+        self,
+        *,
+        block: _block_pb2.Block | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlockResponse: _TypeAlias = GetBlockResponse  # noqa: Y015
+
+@_typing.final
+class ListBlocksRequest(_message.Message):
+    """Request of ListBlocks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    WITH_ENDED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    section_id: _builtins.str
+    """Only of this section."""
+    with_ended: _builtins.bool
+    """Those that ended too."""
+    page_size: _builtins.int
+    """Rows per page, 1–200; 0 = 20."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    with_total: _builtins.bool
+    """Count the whole list too."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_block_pb2.Block.Kind.ValueType]:
+        """Only of one of these kinds."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        section_id: _builtins.str = ...,
+        kinds: _abc.Iterable[_block_pb2.Block.Kind.ValueType] | None = ...,
+        with_ended: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        with_total: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "kinds", b"kinds", "page_size", b"page_size", "page_token", b"page_token", "section_id", b"section_id", "with_ended", b"with_ended", "with_total", b"with_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBlocksRequest: _TypeAlias = ListBlocksRequest  # noqa: Y015
+
+@_typing.final
+class ListBlocksResponse(_message.Message):
+    """Response of ListBlocks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    PAGINATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedCompositeFieldContainer[_block_pb2.Block]:
+        """The blocks, newest first."""
+
+    @_builtins.property
+    def pagination(self) -> _pagination_pb2.Pagination:
+        """Where the page stands."""
+
+    def __init__(
+        self,
+        *,
+        blocks: _abc.Iterable[_block_pb2.Block] | None = ...,
+        pagination: _pagination_pb2.Pagination | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "pagination", b"pagination"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBlocksResponse: _TypeAlias = ListBlocksResponse  # noqa: Y015

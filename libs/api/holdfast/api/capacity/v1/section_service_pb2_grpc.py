@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SectionServiceStub:
-    """The admission areas of events.
+    """The admission areas of events: sections, their seats, and what of them is out of sale.
     """
 
     def __init__(self, channel):
@@ -60,17 +60,87 @@ class SectionServiceStub:
                 request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetTotalsRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetTotalsResponse.FromString,
                 _registered_method=True)
+        self.BatchCreateSections = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/BatchCreateSections',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BatchCreateSectionsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BatchCreateSectionsResponse.FromString,
+                _registered_method=True)
+        self.DeleteSection = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/DeleteSection',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.DeleteSectionRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.DeleteSectionResponse.FromString,
+                _registered_method=True)
+        self.GenerateSeating = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/GenerateSeating',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GenerateSeatingRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GenerateSeatingResponse.FromString,
+                _registered_method=True)
+        self.CheckAvailability = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/CheckAvailability',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.CheckAvailabilityRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.CheckAvailabilityResponse.FromString,
+                _registered_method=True)
+        self.ExplainAvailability = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/ExplainAvailability',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ExplainAvailabilityRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ExplainAvailabilityResponse.FromString,
+                _registered_method=True)
+        self.ListSeats = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/ListSeats',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListSeatsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListSeatsResponse.FromString,
+                _registered_method=True)
+        self.GetSeatMap = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/GetSeatMap',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetSeatMapRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetSeatMapResponse.FromString,
+                _registered_method=True)
+        self.SetSeatAttributes = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/SetSeatAttributes',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetSeatAttributesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetSeatAttributesResponse.FromString,
+                _registered_method=True)
+        self.SetBuffer = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/SetBuffer',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetBufferRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetBufferResponse.FromString,
+                _registered_method=True)
+        self.BlockSeats = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/BlockSeats',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockSeatsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockSeatsResponse.FromString,
+                _registered_method=True)
+        self.BlockQuantity = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/BlockQuantity',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockQuantityRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockQuantityResponse.FromString,
+                _registered_method=True)
+        self.Unblock = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/Unblock',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.UnblockRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.UnblockResponse.FromString,
+                _registered_method=True)
+        self.GetBlock = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/GetBlock',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetBlockRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetBlockResponse.FromString,
+                _registered_method=True)
+        self.ListBlocks = channel.unary_unary(
+                '/holdfast.api.capacity.v1.SectionService/ListBlocks',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListBlocksRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListBlocksResponse.FromString,
+                _registered_method=True)
 
 
 class SectionServiceServicer:
-    """The admission areas of events.
+    """The admission areas of events: sections, their seats, and what of them is out of sale.
     """
 
     def CreateSection(self, request, context):
         """Adds a section to an event. Atomic under the event's lock, so that sections created at the same time cannot
         together exceed a maximum: per date, its sections and the event-wide ones stay within the venue's
         `max_capacity` and the date's `capacity_override`. Idempotent by `request_id`.
-        SEATED sections are refused until seats can be laid out.
+        SEATED sections are refused here: GenerateSeating makes them together with their seats.
         Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, SECTION_EXISTS, VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
         VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
         """
@@ -110,6 +180,166 @@ class SectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchCreateSections(self, request, context):
+        """Adds up to 100 sections to an event: all or none, one commit, checked together against the maxima. SEATED sections
+        are refused as by CreateSection. Idempotent by `request_id`.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, SECTION_EXISTS, VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
+        VALIDATION_FAILED (with the index of each faulty one), IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSection(self, request, context):
+        """Deletes a section of which nothing is held, pending or sold. Its blocks end with it. Its name is free again; the
+        journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting twice answers
+        the same.
+        Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateSeating(self, request, context):
+        """Makes seated sections with all their seats: at most 100,000 seats and 500 sections in one call, all or nothing, one
+        commit, checked against the maxima as sections of CreateSection are. Idempotent by `request_id`.
+        For each section with a price, pricing makes one active price tier for every subsection, named as the section,
+        subsections with their number: `A-1`. `priced` says whether they exist already; if pricing could not be reached
+        they follow by message, and until then the sections can be held without a price only.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_SEATING_CONFIG (naming the path), SECTION_EXISTS,
+        VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST, 1,000 equal seats in A-1 and A-2 of 25 rows: `POST /api/v1/events/{event_id}/seating` with
+        `{"rows": 25, "cols": 20, "sections": [{"name": "A", "price": "2000", "subsections": 2}]}`.
+
+        Example of a small theatre. The stalls have rows 1 and 2 of their own, odd numbers left and even ones right of the
+        middle, an aisle, and two wheelchair places with a companion seat; the box has six seats, named by hand:
+        `{"currency_code": "EUR", "numbering": {"rows": "NUMBERS"}, "sections": [
+        {"name": "Stalls", "price": "48.50", "numbering": {"rows": "NUMBERS", "seats": "ODD_LEFT_EVEN_RIGHT"},
+        "focal_point": {"row": 0, "place": 8}, "row_layouts": [
+        {"runs": [{"seats": 6}, {"gap": 2}, {"seats": 6}]},
+        {"offset": 1, "runs": [{"seats": 1, "attributes": {"wheelchair": true}},
+        {"seats": 1, "attributes": {"companion": true}}, {"seats": 8},
+        {"seats": 1, "attributes": {"companion": true}}, {"seats": 1, "attributes": {"wheelchair": true}}]}]},
+        {"name": "Box", "price": "60", "attributes": {"category": "Boxes"}, "row_layouts": [
+        {"label": "L", "runs": [{"seats": 4, "labels": ["1", "2", "3", "4"]},
+        {"seats": 2, "labels": ["5", "6"], "attributes": {"restricted_view": true}}]}]}]}`
+        makes Stalls with 24 seats, row 1 from left to right 1-11, 1-9, 1-7, 1-5, 1-3, 1-1, 1-2, 1-4, 1-6, 1-8, 1-10, 1-12,
+        and Box with L-1 to L-6.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckAvailability(self, request, context):
+        """Tells whether a hold on a section could be placed now, and if not, why not. It reads the newest commit and claims
+        nothing: another caller may be faster. Prices, coupons and the limits of a customer are not looked at;
+        ExplainAvailability does that.
+        Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, VALIDATION_FAILED. A refusal is an answer, no
+        failure.
+
+        Example over REST: `POST /api/v1/capacity/{section_id}/check` with `{"quantity": 10}` answers
+        `{"available": true, "quantity": 10, …}`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainAvailability(self, request, context):
+        """Goes through the rules of PlaceHold in the order in which it applies them, for one section and one customer, and
+        tells the first that refuses now, what would change that, and when. Changes nothing; locks no price.
+        The order: the event's state, the date, the sales window of the event, the section, the price tier and its window,
+        the limits of an order, the limits of the customer, the free places.
+        Buyers ask for themselves; staff and services may name a `customer_id`.
+        Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, PRICE_TIER_NOT_FOUND, BLOCK_NOT_FOUND,
+        PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE (pricing is asked if a tier is named), VALIDATION_FAILED. A refusal is an
+        answer, no failure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSeats(self, request, context):
+        """Lists a section's seats in the order of its layout: rows from the front, each from left to right. The section is
+        named by its id, or by event, name and number; a section that is not split is its own number 1. Customers, holds,
+        sales and times are shown to staff only. Prices are asked for with 50 ms of patience: without an answer they are
+        missing and `prices_missing` is true.
+        Fails with SECTION_NOT_FOUND (also of a section without seats), EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSeatMap(self, request, context):
+        """Reads all seats of an event as one bitmap a section, from a snapshot in memory that follows the journal; older than
+        2 s, it is read anew. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSeatAttributes(self, request, context):
+        """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state and holds stay as
+        they are. All seats or none, one commit; conditional with `etag`. Idempotent by `request_id`.
+        Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBuffer(self, request, context):
+        """Sets how many places of a section are kept back as a safety margin. They count as blocked and belong to no block.
+        In a seated section no certain seats are kept back: sales end when only so many are left. Atomic under the event's
+        lock; conditional with `etag`. Idempotent by `request_id`.
+        Fails with SECTION_NOT_FOUND, INSUFFICIENT_CAPACITY, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BlockSeats(self, request, context):
+        """Takes seats out of sale, as one block. All seats or none, one commit; a seat whose hold's time is over is free.
+        Idempotent by `request_id`.
+        Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, SEATS_TAKEN (naming them), INSUFFICIENT_CAPACITY (fewer free places
+        than the buffer keeps), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BlockQuantity(self, request, context):
+        """Takes a number of places of a GENERAL section out of sale, as one block. Atomic under the event's lock. Idempotent
+        by `request_id`.
+        Fails with SECTION_NOT_FOUND, INSUFFICIENT_CAPACITY, VALIDATION_FAILED (the section has seats: name them),
+        IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unblock(self, request, context):
+        """Gives a block's places back to sale: some of them, or all that are left, which ends the block. Atomic under the
+        event's lock; conditional with `etag`. Unblocking what has ended changes nothing. Idempotent by `request_id`.
+        Fails with BLOCK_NOT_FOUND, LINE_EXCEEDED, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBlock(self, request, context):
+        """Reads a block. Fails with BLOCK_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBlocks(self, request, context):
+        """Lists an event's blocks, newest first. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -138,6 +368,76 @@ def add_SectionServiceServicer_to_server(servicer, server):
                     request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetTotalsRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetTotalsResponse.SerializeToString,
             ),
+            'BatchCreateSections': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateSections,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BatchCreateSectionsRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BatchCreateSectionsResponse.SerializeToString,
+            ),
+            'DeleteSection': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSection,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.DeleteSectionRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.DeleteSectionResponse.SerializeToString,
+            ),
+            'GenerateSeating': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateSeating,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GenerateSeatingRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GenerateSeatingResponse.SerializeToString,
+            ),
+            'CheckAvailability': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckAvailability,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.CheckAvailabilityRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.CheckAvailabilityResponse.SerializeToString,
+            ),
+            'ExplainAvailability': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainAvailability,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ExplainAvailabilityRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ExplainAvailabilityResponse.SerializeToString,
+            ),
+            'ListSeats': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSeats,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListSeatsRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListSeatsResponse.SerializeToString,
+            ),
+            'GetSeatMap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSeatMap,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetSeatMapRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetSeatMapResponse.SerializeToString,
+            ),
+            'SetSeatAttributes': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSeatAttributes,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetSeatAttributesRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetSeatAttributesResponse.SerializeToString,
+            ),
+            'SetBuffer': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBuffer,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetBufferRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetBufferResponse.SerializeToString,
+            ),
+            'BlockSeats': grpc.unary_unary_rpc_method_handler(
+                    servicer.BlockSeats,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockSeatsRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockSeatsResponse.SerializeToString,
+            ),
+            'BlockQuantity': grpc.unary_unary_rpc_method_handler(
+                    servicer.BlockQuantity,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockQuantityRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockQuantityResponse.SerializeToString,
+            ),
+            'Unblock': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unblock,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.UnblockRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.UnblockResponse.SerializeToString,
+            ),
+            'GetBlock': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBlock,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetBlockRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetBlockResponse.SerializeToString,
+            ),
+            'ListBlocks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBlocks,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListBlocksRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListBlocksResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'holdfast.api.capacity.v1.SectionService', rpc_method_handlers)
@@ -147,7 +447,7 @@ def add_SectionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SectionService:
-    """The admission areas of events.
+    """The admission areas of events: sections, their seats, and what of them is out of sale.
     """
 
     @staticmethod
@@ -275,6 +575,384 @@ class SectionService:
             '/holdfast.api.capacity.v1.SectionService/GetTotals',
             holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetTotalsRequest.SerializeToString,
             holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetTotalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateSections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/BatchCreateSections',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BatchCreateSectionsRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BatchCreateSectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/DeleteSection',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.DeleteSectionRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.DeleteSectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateSeating(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/GenerateSeating',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GenerateSeatingRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GenerateSeatingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckAvailability(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/CheckAvailability',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.CheckAvailabilityRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.CheckAvailabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainAvailability(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/ExplainAvailability',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ExplainAvailabilityRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ExplainAvailabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSeats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/ListSeats',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListSeatsRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListSeatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSeatMap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/GetSeatMap',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetSeatMapRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetSeatMapResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSeatAttributes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/SetSeatAttributes',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetSeatAttributesRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetSeatAttributesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBuffer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/SetBuffer',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetBufferRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.SetBufferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BlockSeats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/BlockSeats',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockSeatsRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockSeatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BlockQuantity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/BlockQuantity',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockQuantityRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.BlockQuantityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unblock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/Unblock',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.UnblockRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.UnblockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBlock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/GetBlock',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetBlockRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.GetBlockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBlocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.capacity.v1.SectionService/ListBlocks',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListBlocksRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_section__service__pb2.ListBlocksResponse.FromString,
             options,
             channel_credentials,
             insecure,

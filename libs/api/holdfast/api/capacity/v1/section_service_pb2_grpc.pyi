@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SectionServiceStub:
-    """The admission areas of events."""
+    """The admission areas of events: sections, their seats, and what of them is out of sale."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,7 +37,7 @@ class SectionServiceStub:
     """Adds a section to an event. Atomic under the event's lock, so that sections created at the same time cannot
     together exceed a maximum: per date, its sections and the event-wide ones stay within the venue's
     `max_capacity` and the date's `capacity_override`. Idempotent by `request_id`.
-    SEATED sections are refused until seats can be laid out.
+    SEATED sections are refused here: GenerateSeating makes them together with their seats.
     Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, SECTION_EXISTS, VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
     VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
     """
@@ -55,17 +55,119 @@ class SectionServiceStub:
     """
     GetTotals: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.GetTotalsRequest, _section_service_pb2.GetTotalsResponse]
     """Adds up an event's sections. One statement, so the figures belong together. Fails with EVENT_NOT_FOUND."""
+    BatchCreateSections: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.BatchCreateSectionsRequest, _section_service_pb2.BatchCreateSectionsResponse]
+    """Adds up to 100 sections to an event: all or none, one commit, checked together against the maxima. SEATED sections
+    are refused as by CreateSection. Idempotent by `request_id`.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, SECTION_EXISTS, VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
+    VALIDATION_FAILED (with the index of each faulty one), IDEMPOTENCY_KEY_REUSED.
+    """
+    DeleteSection: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.DeleteSectionRequest, _section_service_pb2.DeleteSectionResponse]
+    """Deletes a section of which nothing is held, pending or sold. Its blocks end with it. Its name is free again; the
+    journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting twice answers
+    the same.
+    Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
+    GenerateSeating: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.GenerateSeatingRequest, _section_service_pb2.GenerateSeatingResponse]
+    """Makes seated sections with all their seats: at most 100,000 seats and 500 sections in one call, all or nothing, one
+    commit, checked against the maxima as sections of CreateSection are. Idempotent by `request_id`.
+    For each section with a price, pricing makes one active price tier for every subsection, named as the section,
+    subsections with their number: `A-1`. `priced` says whether they exist already; if pricing could not be reached
+    they follow by message, and until then the sections can be held without a price only.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_SEATING_CONFIG (naming the path), SECTION_EXISTS,
+    VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST, 1,000 equal seats in A-1 and A-2 of 25 rows: `POST /api/v1/events/{event_id}/seating` with
+    `{"rows": 25, "cols": 20, "sections": [{"name": "A", "price": "2000", "subsections": 2}]}`.
+
+    Example of a small theatre. The stalls have rows 1 and 2 of their own, odd numbers left and even ones right of the
+    middle, an aisle, and two wheelchair places with a companion seat; the box has six seats, named by hand:
+    `{"currency_code": "EUR", "numbering": {"rows": "NUMBERS"}, "sections": [
+    {"name": "Stalls", "price": "48.50", "numbering": {"rows": "NUMBERS", "seats": "ODD_LEFT_EVEN_RIGHT"},
+    "focal_point": {"row": 0, "place": 8}, "row_layouts": [
+    {"runs": [{"seats": 6}, {"gap": 2}, {"seats": 6}]},
+    {"offset": 1, "runs": [{"seats": 1, "attributes": {"wheelchair": true}},
+    {"seats": 1, "attributes": {"companion": true}}, {"seats": 8},
+    {"seats": 1, "attributes": {"companion": true}}, {"seats": 1, "attributes": {"wheelchair": true}}]}]},
+    {"name": "Box", "price": "60", "attributes": {"category": "Boxes"}, "row_layouts": [
+    {"label": "L", "runs": [{"seats": 4, "labels": ["1", "2", "3", "4"]},
+    {"seats": 2, "labels": ["5", "6"], "attributes": {"restricted_view": true}}]}]}]}`
+    makes Stalls with 24 seats, row 1 from left to right 1-11, 1-9, 1-7, 1-5, 1-3, 1-1, 1-2, 1-4, 1-6, 1-8, 1-10, 1-12,
+    and Box with L-1 to L-6.
+    """
+    CheckAvailability: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.CheckAvailabilityRequest, _section_service_pb2.CheckAvailabilityResponse]
+    """Tells whether a hold on a section could be placed now, and if not, why not. It reads the newest commit and claims
+    nothing: another caller may be faster. Prices, coupons and the limits of a customer are not looked at;
+    ExplainAvailability does that.
+    Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, VALIDATION_FAILED. A refusal is an answer, no
+    failure.
+
+    Example over REST: `POST /api/v1/capacity/{section_id}/check` with `{"quantity": 10}` answers
+    `{"available": true, "quantity": 10, …}`.
+    """
+    ExplainAvailability: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.ExplainAvailabilityRequest, _section_service_pb2.ExplainAvailabilityResponse]
+    """Goes through the rules of PlaceHold in the order in which it applies them, for one section and one customer, and
+    tells the first that refuses now, what would change that, and when. Changes nothing; locks no price.
+    The order: the event's state, the date, the sales window of the event, the section, the price tier and its window,
+    the limits of an order, the limits of the customer, the free places.
+    Buyers ask for themselves; staff and services may name a `customer_id`.
+    Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, PRICE_TIER_NOT_FOUND, BLOCK_NOT_FOUND,
+    PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE (pricing is asked if a tier is named), VALIDATION_FAILED. A refusal is an
+    answer, no failure.
+    """
+    ListSeats: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.ListSeatsRequest, _section_service_pb2.ListSeatsResponse]
+    """Lists a section's seats in the order of its layout: rows from the front, each from left to right. The section is
+    named by its id, or by event, name and number; a section that is not split is its own number 1. Customers, holds,
+    sales and times are shown to staff only. Prices are asked for with 50 ms of patience: without an answer they are
+    missing and `prices_missing` is true.
+    Fails with SECTION_NOT_FOUND (also of a section without seats), EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
+    """
+    GetSeatMap: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.GetSeatMapRequest, _section_service_pb2.GetSeatMapResponse]
+    """Reads all seats of an event as one bitmap a section, from a snapshot in memory that follows the journal; older than
+    2 s, it is read anew. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
+    """
+    SetSeatAttributes: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.SetSeatAttributesRequest, _section_service_pb2.SetSeatAttributesResponse]
+    """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state and holds stay as
+    they are. All seats or none, one commit; conditional with `etag`. Idempotent by `request_id`.
+    Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    SetBuffer: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.SetBufferRequest, _section_service_pb2.SetBufferResponse]
+    """Sets how many places of a section are kept back as a safety margin. They count as blocked and belong to no block.
+    In a seated section no certain seats are kept back: sales end when only so many are left. Atomic under the event's
+    lock; conditional with `etag`. Idempotent by `request_id`.
+    Fails with SECTION_NOT_FOUND, INSUFFICIENT_CAPACITY, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
+    BlockSeats: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.BlockSeatsRequest, _section_service_pb2.BlockSeatsResponse]
+    """Takes seats out of sale, as one block. All seats or none, one commit; a seat whose hold's time is over is free.
+    Idempotent by `request_id`.
+    Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, SEATS_TAKEN (naming them), INSUFFICIENT_CAPACITY (fewer free places
+    than the buffer keeps), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    BlockQuantity: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.BlockQuantityRequest, _section_service_pb2.BlockQuantityResponse]
+    """Takes a number of places of a GENERAL section out of sale, as one block. Atomic under the event's lock. Idempotent
+    by `request_id`.
+    Fails with SECTION_NOT_FOUND, INSUFFICIENT_CAPACITY, VALIDATION_FAILED (the section has seats: name them),
+    IDEMPOTENCY_KEY_REUSED.
+    """
+    Unblock: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.UnblockRequest, _section_service_pb2.UnblockResponse]
+    """Gives a block's places back to sale: some of them, or all that are left, which ends the block. Atomic under the
+    event's lock; conditional with `etag`. Unblocking what has ended changes nothing. Idempotent by `request_id`.
+    Fails with BLOCK_NOT_FOUND, LINE_EXCEEDED, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    GetBlock: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.GetBlockRequest, _section_service_pb2.GetBlockResponse]
+    """Reads a block. Fails with BLOCK_NOT_FOUND."""
+    ListBlocks: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.ListBlocksRequest, _section_service_pb2.ListBlocksResponse]
+    """Lists an event's blocks, newest first. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID."""
 
 @_typing.type_check_only
 class SectionServiceAsyncStub(SectionServiceStub):
-    """The admission areas of events."""
+    """The admission areas of events: sections, their seats, and what of them is out of sale."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSection: _aio.UnaryUnaryMultiCallable[_section_service_pb2.CreateSectionRequest, _section_service_pb2.CreateSectionResponse]  # type: ignore[assignment]
     """Adds a section to an event. Atomic under the event's lock, so that sections created at the same time cannot
     together exceed a maximum: per date, its sections and the event-wide ones stay within the venue's
     `max_capacity` and the date's `capacity_override`. Idempotent by `request_id`.
-    SEATED sections are refused until seats can be laid out.
+    SEATED sections are refused here: GenerateSeating makes them together with their seats.
     Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, SECTION_EXISTS, VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
     VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
     """
@@ -83,9 +185,111 @@ class SectionServiceAsyncStub(SectionServiceStub):
     """
     GetTotals: _aio.UnaryUnaryMultiCallable[_section_service_pb2.GetTotalsRequest, _section_service_pb2.GetTotalsResponse]  # type: ignore[assignment]
     """Adds up an event's sections. One statement, so the figures belong together. Fails with EVENT_NOT_FOUND."""
+    BatchCreateSections: _aio.UnaryUnaryMultiCallable[_section_service_pb2.BatchCreateSectionsRequest, _section_service_pb2.BatchCreateSectionsResponse]  # type: ignore[assignment]
+    """Adds up to 100 sections to an event: all or none, one commit, checked together against the maxima. SEATED sections
+    are refused as by CreateSection. Idempotent by `request_id`.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, SECTION_EXISTS, VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
+    VALIDATION_FAILED (with the index of each faulty one), IDEMPOTENCY_KEY_REUSED.
+    """
+    DeleteSection: _aio.UnaryUnaryMultiCallable[_section_service_pb2.DeleteSectionRequest, _section_service_pb2.DeleteSectionResponse]  # type: ignore[assignment]
+    """Deletes a section of which nothing is held, pending or sold. Its blocks end with it. Its name is free again; the
+    journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting twice answers
+    the same.
+    Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
+    GenerateSeating: _aio.UnaryUnaryMultiCallable[_section_service_pb2.GenerateSeatingRequest, _section_service_pb2.GenerateSeatingResponse]  # type: ignore[assignment]
+    """Makes seated sections with all their seats: at most 100,000 seats and 500 sections in one call, all or nothing, one
+    commit, checked against the maxima as sections of CreateSection are. Idempotent by `request_id`.
+    For each section with a price, pricing makes one active price tier for every subsection, named as the section,
+    subsections with their number: `A-1`. `priced` says whether they exist already; if pricing could not be reached
+    they follow by message, and until then the sections can be held without a price only.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_SEATING_CONFIG (naming the path), SECTION_EXISTS,
+    VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST, 1,000 equal seats in A-1 and A-2 of 25 rows: `POST /api/v1/events/{event_id}/seating` with
+    `{"rows": 25, "cols": 20, "sections": [{"name": "A", "price": "2000", "subsections": 2}]}`.
+
+    Example of a small theatre. The stalls have rows 1 and 2 of their own, odd numbers left and even ones right of the
+    middle, an aisle, and two wheelchair places with a companion seat; the box has six seats, named by hand:
+    `{"currency_code": "EUR", "numbering": {"rows": "NUMBERS"}, "sections": [
+    {"name": "Stalls", "price": "48.50", "numbering": {"rows": "NUMBERS", "seats": "ODD_LEFT_EVEN_RIGHT"},
+    "focal_point": {"row": 0, "place": 8}, "row_layouts": [
+    {"runs": [{"seats": 6}, {"gap": 2}, {"seats": 6}]},
+    {"offset": 1, "runs": [{"seats": 1, "attributes": {"wheelchair": true}},
+    {"seats": 1, "attributes": {"companion": true}}, {"seats": 8},
+    {"seats": 1, "attributes": {"companion": true}}, {"seats": 1, "attributes": {"wheelchair": true}}]}]},
+    {"name": "Box", "price": "60", "attributes": {"category": "Boxes"}, "row_layouts": [
+    {"label": "L", "runs": [{"seats": 4, "labels": ["1", "2", "3", "4"]},
+    {"seats": 2, "labels": ["5", "6"], "attributes": {"restricted_view": true}}]}]}]}`
+    makes Stalls with 24 seats, row 1 from left to right 1-11, 1-9, 1-7, 1-5, 1-3, 1-1, 1-2, 1-4, 1-6, 1-8, 1-10, 1-12,
+    and Box with L-1 to L-6.
+    """
+    CheckAvailability: _aio.UnaryUnaryMultiCallable[_section_service_pb2.CheckAvailabilityRequest, _section_service_pb2.CheckAvailabilityResponse]  # type: ignore[assignment]
+    """Tells whether a hold on a section could be placed now, and if not, why not. It reads the newest commit and claims
+    nothing: another caller may be faster. Prices, coupons and the limits of a customer are not looked at;
+    ExplainAvailability does that.
+    Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, VALIDATION_FAILED. A refusal is an answer, no
+    failure.
+
+    Example over REST: `POST /api/v1/capacity/{section_id}/check` with `{"quantity": 10}` answers
+    `{"available": true, "quantity": 10, …}`.
+    """
+    ExplainAvailability: _aio.UnaryUnaryMultiCallable[_section_service_pb2.ExplainAvailabilityRequest, _section_service_pb2.ExplainAvailabilityResponse]  # type: ignore[assignment]
+    """Goes through the rules of PlaceHold in the order in which it applies them, for one section and one customer, and
+    tells the first that refuses now, what would change that, and when. Changes nothing; locks no price.
+    The order: the event's state, the date, the sales window of the event, the section, the price tier and its window,
+    the limits of an order, the limits of the customer, the free places.
+    Buyers ask for themselves; staff and services may name a `customer_id`.
+    Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, PRICE_TIER_NOT_FOUND, BLOCK_NOT_FOUND,
+    PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE (pricing is asked if a tier is named), VALIDATION_FAILED. A refusal is an
+    answer, no failure.
+    """
+    ListSeats: _aio.UnaryUnaryMultiCallable[_section_service_pb2.ListSeatsRequest, _section_service_pb2.ListSeatsResponse]  # type: ignore[assignment]
+    """Lists a section's seats in the order of its layout: rows from the front, each from left to right. The section is
+    named by its id, or by event, name and number; a section that is not split is its own number 1. Customers, holds,
+    sales and times are shown to staff only. Prices are asked for with 50 ms of patience: without an answer they are
+    missing and `prices_missing` is true.
+    Fails with SECTION_NOT_FOUND (also of a section without seats), EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
+    """
+    GetSeatMap: _aio.UnaryUnaryMultiCallable[_section_service_pb2.GetSeatMapRequest, _section_service_pb2.GetSeatMapResponse]  # type: ignore[assignment]
+    """Reads all seats of an event as one bitmap a section, from a snapshot in memory that follows the journal; older than
+    2 s, it is read anew. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
+    """
+    SetSeatAttributes: _aio.UnaryUnaryMultiCallable[_section_service_pb2.SetSeatAttributesRequest, _section_service_pb2.SetSeatAttributesResponse]  # type: ignore[assignment]
+    """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state and holds stay as
+    they are. All seats or none, one commit; conditional with `etag`. Idempotent by `request_id`.
+    Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    SetBuffer: _aio.UnaryUnaryMultiCallable[_section_service_pb2.SetBufferRequest, _section_service_pb2.SetBufferResponse]  # type: ignore[assignment]
+    """Sets how many places of a section are kept back as a safety margin. They count as blocked and belong to no block.
+    In a seated section no certain seats are kept back: sales end when only so many are left. Atomic under the event's
+    lock; conditional with `etag`. Idempotent by `request_id`.
+    Fails with SECTION_NOT_FOUND, INSUFFICIENT_CAPACITY, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
+    BlockSeats: _aio.UnaryUnaryMultiCallable[_section_service_pb2.BlockSeatsRequest, _section_service_pb2.BlockSeatsResponse]  # type: ignore[assignment]
+    """Takes seats out of sale, as one block. All seats or none, one commit; a seat whose hold's time is over is free.
+    Idempotent by `request_id`.
+    Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, SEATS_TAKEN (naming them), INSUFFICIENT_CAPACITY (fewer free places
+    than the buffer keeps), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    BlockQuantity: _aio.UnaryUnaryMultiCallable[_section_service_pb2.BlockQuantityRequest, _section_service_pb2.BlockQuantityResponse]  # type: ignore[assignment]
+    """Takes a number of places of a GENERAL section out of sale, as one block. Atomic under the event's lock. Idempotent
+    by `request_id`.
+    Fails with SECTION_NOT_FOUND, INSUFFICIENT_CAPACITY, VALIDATION_FAILED (the section has seats: name them),
+    IDEMPOTENCY_KEY_REUSED.
+    """
+    Unblock: _aio.UnaryUnaryMultiCallable[_section_service_pb2.UnblockRequest, _section_service_pb2.UnblockResponse]  # type: ignore[assignment]
+    """Gives a block's places back to sale: some of them, or all that are left, which ends the block. Atomic under the
+    event's lock; conditional with `etag`. Unblocking what has ended changes nothing. Idempotent by `request_id`.
+    Fails with BLOCK_NOT_FOUND, LINE_EXCEEDED, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    GetBlock: _aio.UnaryUnaryMultiCallable[_section_service_pb2.GetBlockRequest, _section_service_pb2.GetBlockResponse]  # type: ignore[assignment]
+    """Reads a block. Fails with BLOCK_NOT_FOUND."""
+    ListBlocks: _aio.UnaryUnaryMultiCallable[_section_service_pb2.ListBlocksRequest, _section_service_pb2.ListBlocksResponse]  # type: ignore[assignment]
+    """Lists an event's blocks, newest first. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID."""
 
 class SectionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The admission areas of events."""
+    """The admission areas of events: sections, their seats, and what of them is out of sale."""
 
     @_abc_1.abstractmethod
     def CreateSection(
@@ -96,7 +300,7 @@ class SectionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Adds a section to an event. Atomic under the event's lock, so that sections created at the same time cannot
         together exceed a maximum: per date, its sections and the event-wide ones stay within the venue's
         `max_capacity` and the date's `capacity_override`. Idempotent by `request_id`.
-        SEATED sections are refused until seats can be laid out.
+        SEATED sections are refused here: GenerateSeating makes them together with their seats.
         Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, SECTION_EXISTS, VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
         VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
         """
@@ -138,5 +342,191 @@ class SectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_section_service_pb2.GetTotalsResponse, _abc.Awaitable[_section_service_pb2.GetTotalsResponse]]:
         """Adds up an event's sections. One statement, so the figures belong together. Fails with EVENT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def BatchCreateSections(
+        self,
+        request: _section_service_pb2.BatchCreateSectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.BatchCreateSectionsResponse, _abc.Awaitable[_section_service_pb2.BatchCreateSectionsResponse]]:
+        """Adds up to 100 sections to an event: all or none, one commit, checked together against the maxima. SEATED sections
+        are refused as by CreateSection. Idempotent by `request_id`.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, SECTION_EXISTS, VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
+        VALIDATION_FAILED (with the index of each faulty one), IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteSection(
+        self,
+        request: _section_service_pb2.DeleteSectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.DeleteSectionResponse, _abc.Awaitable[_section_service_pb2.DeleteSectionResponse]]:
+        """Deletes a section of which nothing is held, pending or sold. Its blocks end with it. Its name is free again; the
+        journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting twice answers
+        the same.
+        Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GenerateSeating(
+        self,
+        request: _section_service_pb2.GenerateSeatingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.GenerateSeatingResponse, _abc.Awaitable[_section_service_pb2.GenerateSeatingResponse]]:
+        """Makes seated sections with all their seats: at most 100,000 seats and 500 sections in one call, all or nothing, one
+        commit, checked against the maxima as sections of CreateSection are. Idempotent by `request_id`.
+        For each section with a price, pricing makes one active price tier for every subsection, named as the section,
+        subsections with their number: `A-1`. `priced` says whether they exist already; if pricing could not be reached
+        they follow by message, and until then the sections can be held without a price only.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_SEATING_CONFIG (naming the path), SECTION_EXISTS,
+        VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST, 1,000 equal seats in A-1 and A-2 of 25 rows: `POST /api/v1/events/{event_id}/seating` with
+        `{"rows": 25, "cols": 20, "sections": [{"name": "A", "price": "2000", "subsections": 2}]}`.
+
+        Example of a small theatre. The stalls have rows 1 and 2 of their own, odd numbers left and even ones right of the
+        middle, an aisle, and two wheelchair places with a companion seat; the box has six seats, named by hand:
+        `{"currency_code": "EUR", "numbering": {"rows": "NUMBERS"}, "sections": [
+        {"name": "Stalls", "price": "48.50", "numbering": {"rows": "NUMBERS", "seats": "ODD_LEFT_EVEN_RIGHT"},
+        "focal_point": {"row": 0, "place": 8}, "row_layouts": [
+        {"runs": [{"seats": 6}, {"gap": 2}, {"seats": 6}]},
+        {"offset": 1, "runs": [{"seats": 1, "attributes": {"wheelchair": true}},
+        {"seats": 1, "attributes": {"companion": true}}, {"seats": 8},
+        {"seats": 1, "attributes": {"companion": true}}, {"seats": 1, "attributes": {"wheelchair": true}}]}]},
+        {"name": "Box", "price": "60", "attributes": {"category": "Boxes"}, "row_layouts": [
+        {"label": "L", "runs": [{"seats": 4, "labels": ["1", "2", "3", "4"]},
+        {"seats": 2, "labels": ["5", "6"], "attributes": {"restricted_view": true}}]}]}]}`
+        makes Stalls with 24 seats, row 1 from left to right 1-11, 1-9, 1-7, 1-5, 1-3, 1-1, 1-2, 1-4, 1-6, 1-8, 1-10, 1-12,
+        and Box with L-1 to L-6.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckAvailability(
+        self,
+        request: _section_service_pb2.CheckAvailabilityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.CheckAvailabilityResponse, _abc.Awaitable[_section_service_pb2.CheckAvailabilityResponse]]:
+        """Tells whether a hold on a section could be placed now, and if not, why not. It reads the newest commit and claims
+        nothing: another caller may be faster. Prices, coupons and the limits of a customer are not looked at;
+        ExplainAvailability does that.
+        Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, VALIDATION_FAILED. A refusal is an answer, no
+        failure.
+
+        Example over REST: `POST /api/v1/capacity/{section_id}/check` with `{"quantity": 10}` answers
+        `{"available": true, "quantity": 10, …}`.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainAvailability(
+        self,
+        request: _section_service_pb2.ExplainAvailabilityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.ExplainAvailabilityResponse, _abc.Awaitable[_section_service_pb2.ExplainAvailabilityResponse]]:
+        """Goes through the rules of PlaceHold in the order in which it applies them, for one section and one customer, and
+        tells the first that refuses now, what would change that, and when. Changes nothing; locks no price.
+        The order: the event's state, the date, the sales window of the event, the section, the price tier and its window,
+        the limits of an order, the limits of the customer, the free places.
+        Buyers ask for themselves; staff and services may name a `customer_id`.
+        Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, PRICE_TIER_NOT_FOUND, BLOCK_NOT_FOUND,
+        PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE (pricing is asked if a tier is named), VALIDATION_FAILED. A refusal is an
+        answer, no failure.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSeats(
+        self,
+        request: _section_service_pb2.ListSeatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.ListSeatsResponse, _abc.Awaitable[_section_service_pb2.ListSeatsResponse]]:
+        """Lists a section's seats in the order of its layout: rows from the front, each from left to right. The section is
+        named by its id, or by event, name and number; a section that is not split is its own number 1. Customers, holds,
+        sales and times are shown to staff only. Prices are asked for with 50 ms of patience: without an answer they are
+        missing and `prices_missing` is true.
+        Fails with SECTION_NOT_FOUND (also of a section without seats), EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSeatMap(
+        self,
+        request: _section_service_pb2.GetSeatMapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.GetSeatMapResponse, _abc.Awaitable[_section_service_pb2.GetSeatMapResponse]]:
+        """Reads all seats of an event as one bitmap a section, from a snapshot in memory that follows the journal; older than
+        2 s, it is read anew. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def SetSeatAttributes(
+        self,
+        request: _section_service_pb2.SetSeatAttributesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.SetSeatAttributesResponse, _abc.Awaitable[_section_service_pb2.SetSeatAttributesResponse]]:
+        """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state and holds stay as
+        they are. All seats or none, one commit; conditional with `etag`. Idempotent by `request_id`.
+        Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def SetBuffer(
+        self,
+        request: _section_service_pb2.SetBufferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.SetBufferResponse, _abc.Awaitable[_section_service_pb2.SetBufferResponse]]:
+        """Sets how many places of a section are kept back as a safety margin. They count as blocked and belong to no block.
+        In a seated section no certain seats are kept back: sales end when only so many are left. Atomic under the event's
+        lock; conditional with `etag`. Idempotent by `request_id`.
+        Fails with SECTION_NOT_FOUND, INSUFFICIENT_CAPACITY, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def BlockSeats(
+        self,
+        request: _section_service_pb2.BlockSeatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.BlockSeatsResponse, _abc.Awaitable[_section_service_pb2.BlockSeatsResponse]]:
+        """Takes seats out of sale, as one block. All seats or none, one commit; a seat whose hold's time is over is free.
+        Idempotent by `request_id`.
+        Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, SEATS_TAKEN (naming them), INSUFFICIENT_CAPACITY (fewer free places
+        than the buffer keeps), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def BlockQuantity(
+        self,
+        request: _section_service_pb2.BlockQuantityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.BlockQuantityResponse, _abc.Awaitable[_section_service_pb2.BlockQuantityResponse]]:
+        """Takes a number of places of a GENERAL section out of sale, as one block. Atomic under the event's lock. Idempotent
+        by `request_id`.
+        Fails with SECTION_NOT_FOUND, INSUFFICIENT_CAPACITY, VALIDATION_FAILED (the section has seats: name them),
+        IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def Unblock(
+        self,
+        request: _section_service_pb2.UnblockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.UnblockResponse, _abc.Awaitable[_section_service_pb2.UnblockResponse]]:
+        """Gives a block's places back to sale: some of them, or all that are left, which ends the block. Atomic under the
+        event's lock; conditional with `etag`. Unblocking what has ended changes nothing. Idempotent by `request_id`.
+        Fails with BLOCK_NOT_FOUND, LINE_EXCEEDED, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBlock(
+        self,
+        request: _section_service_pb2.GetBlockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.GetBlockResponse, _abc.Awaitable[_section_service_pb2.GetBlockResponse]]:
+        """Reads a block. Fails with BLOCK_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListBlocks(
+        self,
+        request: _section_service_pb2.ListBlocksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_section_service_pb2.ListBlocksResponse, _abc.Awaitable[_section_service_pb2.ListBlocksResponse]]:
+        """Lists an event's blocks, newest first. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID."""
 
 def add_SectionServiceServicer_to_server(servicer: SectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

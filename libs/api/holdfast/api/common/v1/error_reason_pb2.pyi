@@ -68,6 +68,10 @@ class Error(_message.Message):
         """INVALID_ARGUMENT. The body is not what its Content-Type says.
         Metadata: `{}`
         """
+        INVALID_RECURRENCE: Error._Reason.ValueType  # 9
+        """INVALID_ARGUMENT. Not an RFC 5545 recurrence rule, one without COUNT and UNTIL, or one that makes too many dates.
+        Metadata: `{"rule": "FREQ=DAILY", "maximum": "730"}`
+        """
         TOKEN_INVALID: Error._Reason.ValueType  # 20
         """UNAUTHENTICATED. No token, or one that does not verify. The cause is not told.
         Metadata: `{}`
@@ -128,6 +132,34 @@ class Error(_message.Message):
         """NOT_FOUND. No such path of the REST API.
         Metadata: `{"path": "/api/v1/evnts"}`
         """
+        COUPON_NOT_FOUND: Error._Reason.ValueType  # 49
+        """NOT_FOUND. No coupon of this id or code in the caller's organization.
+        Metadata: `{"coupon_code": "SPRING"}`
+        """
+        QUOTE_NOT_FOUND: Error._Reason.ValueType  # 50
+        """NOT_FOUND. No such quote, or not the caller's.
+        Metadata: `{"quote_id": "…"}`
+        """
+        API_KEY_NOT_FOUND: Error._Reason.ValueType  # 51
+        """NOT_FOUND. No such API key in the caller's organization.
+        Metadata: `{"api_key_id": "…"}`
+        """
+        CATEGORY_NOT_FOUND: Error._Reason.ValueType  # 52
+        """NOT_FOUND. No such category.
+        Metadata: `{"category_id": "…"}`
+        """
+        CANCELLATION_REPORT_NOT_FOUND: Error._Reason.ValueType  # 53
+        """NOT_FOUND. The event is not cancelled, so there is no report of its cancellation.
+        Metadata: `{"event_id": "…", "state": "ON_SALE"}`
+        """
+        BLOCK_NOT_FOUND: Error._Reason.ValueType  # 54
+        """NOT_FOUND. No such block in the caller's organization.
+        Metadata: `{"block_id": "…"}`
+        """
+        SEAT_NOT_FOUND: Error._Reason.ValueType  # 55
+        """NOT_FOUND. The section has no seats of these labels.
+        Metadata: `{"section_id": "…", "seats": "A-12,A-13"}`
+        """
         SLUG_TAKEN: Error._Reason.ValueType  # 60
         """ALREADY_EXISTS. The slug is taken in this organization.
         Metadata: `{"slug": "paradiso-jazz-night", "id": "…"}`
@@ -147,6 +179,10 @@ class Error(_message.Message):
         ETAG_MISMATCH: Error._Reason.ValueType  # 64
         """ABORTED (412 with If-Match). The resource changed since the etag was read.
         Metadata: `{"etag": "7"}`
+        """
+        COUPON_CODE_TAKEN: Error._Reason.ValueType  # 65
+        """ALREADY_EXISTS. The organization has a coupon of this code, in upper or lower case.
+        Metadata: `{"coupon_code": "SPRING", "coupon_id": "…"}`
         """
         INSUFFICIENT_CAPACITY: Error._Reason.ValueType  # 80
         """FAILED_PRECONDITION. Fewer places are free than asked for.
@@ -240,6 +276,51 @@ class Error(_message.Message):
         """FAILED_PRECONDITION. The price tier is inactive, or does not belong to the section, schedule or event.
         Metadata: `{"price_tier_id": "…", "section_id": "…"}`
         """
+        COUPON_NOT_ACTIVE: Error._Reason.ValueType  # 103
+        """FAILED_PRECONDITION. The coupon is deactivated, or its time has not come or is over.
+        Metadata: `{"coupon_code": "SPRING", "start_time": "…", "end_time": "…", "next_change_time": "…"}`
+        """
+        COUPON_NOT_APPLICABLE: Error._Reason.ValueType  # 104
+        """FAILED_PRECONDITION. The coupon is for another event, or in another currency than the price tier.
+        Metadata: `{"coupon_code": "SPRING", "event_id": "…"}`
+        """
+        PRICE_TIER_NOT_DYNAMIC: Error._Reason.ValueType  # 105
+        """FAILED_PRECONDITION. The price tier is not dynamic, so it has no current price to move.
+        Metadata: `{"price_tier_id": "…"}`
+        """
+        PRICE_TIER_LOCKED: Error._Reason.ValueType  # 106
+        """FAILED_PRECONDITION. A hold or sale has locked a price at this tier, so it stays; deactivate it
+        instead.
+        Metadata: `{"price_tier_id": "…"}`
+        """
+        QUOTE_EXPIRED: Error._Reason.ValueType  # 107
+        """FAILED_PRECONDITION. The quote's time is over; ask for a new one.
+        Metadata: `{"quote_id": "…", "expire_time": "…"}`
+        """
+        QUOTE_NOT_APPLICABLE: Error._Reason.ValueType  # 108
+        """FAILED_PRECONDITION. The quote has no line of this section, date, price tier and number of tickets.
+        Metadata: `{"quote_id": "…", "section_id": "…"}`
+        """
+        VENUE_IN_USE: Error._Reason.ValueType  # 109
+        """FAILED_PRECONDITION. Events that are not over take place at the venue.
+        Metadata: `{"venue_id": "…", "events": "3", "event_id": "…"}`
+        """
+        CONFIRMATION_INVALID: Error._Reason.ValueType  # 110
+        """FAILED_PRECONDITION. The confirmation token is used up, over, or was given for another change.
+        Metadata: `{"event_id": "…", "cause": "EXPIRED"}`
+        """
+        SALE_NOT_ACTIVE: Error._Reason.ValueType  # 111
+        """FAILED_PRECONDITION. The sale is in a state from which this cannot be done.
+        Metadata: `{"sale_id": "…", "state": "CANCELLED"}`
+        """
+        LINE_EXCEEDED: Error._Reason.ValueType  # 112
+        """FAILED_PRECONDITION. More places than are left of a line or of a block, or seats that are not in it.
+        Metadata: `{"line": "2", "remaining": "1", "seats": "A-12"}`
+        """
+        HOLD_LIFETIME_EXCEEDED: Error._Reason.ValueType  # 113
+        """FAILED_PRECONDITION. The hold would last longer than the organization allows from its creation on.
+        Metadata: `{"hold_id": "…", "expire_time_max": "2026-05-01T13:00:00Z"}`
+        """
         RATE_LIMITED: Error._Reason.ValueType  # 120
         """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
         Metadata: `{"limit": "organization"}`
@@ -266,8 +347,8 @@ class Error(_message.Message):
         Metadata: `{}`
         """
         NOT_BUILT_YET: Error._Reason.ValueType  # 160
-        """UNIMPLEMENTED. The contract is published, the RPC is not built yet.
-        Metadata: `{"rpc": "ExchangeSeats"}`
+        """UNIMPLEMENTED. The contract is published, the RPC, or the field of it that the metadata names, is not built yet.
+        Metadata: `{"rpc": "PlaceHold", "field": "coupon_code"}`
         """
         METHOD_NOT_ALLOWED: Error._Reason.ValueType  # 161
         """UNIMPLEMENTED (405 over REST). The path exists, this method does not.
@@ -276,6 +357,10 @@ class Error(_message.Message):
         MEDIA_TYPE_NOT_SUPPORTED: Error._Reason.ValueType  # 162
         """UNIMPLEMENTED (415 over REST). The Content-Type is not application/json.
         Metadata: `{"content_type": "text/xml"}`
+        """
+        OUTSIDE_THE_MESH: Error._Reason.ValueType  # 163
+        """UNIMPLEMENTED. A path of an older platform whose work is not the mesh's and will not be; the detail says whose.
+        Metadata: `{"path": "/api/v1/notifications"}`
         """
         INTERNAL: Error._Reason.ValueType  # 180
         """INTERNAL. A fault of the mesh. Nothing is told but the trace id.
@@ -319,6 +404,10 @@ class Error(_message.Message):
     MALFORMED_BODY: Error.Reason.ValueType  # 8
     """INVALID_ARGUMENT. The body is not what its Content-Type says.
     Metadata: `{}`
+    """
+    INVALID_RECURRENCE: Error.Reason.ValueType  # 9
+    """INVALID_ARGUMENT. Not an RFC 5545 recurrence rule, one without COUNT and UNTIL, or one that makes too many dates.
+    Metadata: `{"rule": "FREQ=DAILY", "maximum": "730"}`
     """
     TOKEN_INVALID: Error.Reason.ValueType  # 20
     """UNAUTHENTICATED. No token, or one that does not verify. The cause is not told.
@@ -380,6 +469,34 @@ class Error(_message.Message):
     """NOT_FOUND. No such path of the REST API.
     Metadata: `{"path": "/api/v1/evnts"}`
     """
+    COUPON_NOT_FOUND: Error.Reason.ValueType  # 49
+    """NOT_FOUND. No coupon of this id or code in the caller's organization.
+    Metadata: `{"coupon_code": "SPRING"}`
+    """
+    QUOTE_NOT_FOUND: Error.Reason.ValueType  # 50
+    """NOT_FOUND. No such quote, or not the caller's.
+    Metadata: `{"quote_id": "…"}`
+    """
+    API_KEY_NOT_FOUND: Error.Reason.ValueType  # 51
+    """NOT_FOUND. No such API key in the caller's organization.
+    Metadata: `{"api_key_id": "…"}`
+    """
+    CATEGORY_NOT_FOUND: Error.Reason.ValueType  # 52
+    """NOT_FOUND. No such category.
+    Metadata: `{"category_id": "…"}`
+    """
+    CANCELLATION_REPORT_NOT_FOUND: Error.Reason.ValueType  # 53
+    """NOT_FOUND. The event is not cancelled, so there is no report of its cancellation.
+    Metadata: `{"event_id": "…", "state": "ON_SALE"}`
+    """
+    BLOCK_NOT_FOUND: Error.Reason.ValueType  # 54
+    """NOT_FOUND. No such block in the caller's organization.
+    Metadata: `{"block_id": "…"}`
+    """
+    SEAT_NOT_FOUND: Error.Reason.ValueType  # 55
+    """NOT_FOUND. The section has no seats of these labels.
+    Metadata: `{"section_id": "…", "seats": "A-12,A-13"}`
+    """
     SLUG_TAKEN: Error.Reason.ValueType  # 60
     """ALREADY_EXISTS. The slug is taken in this organization.
     Metadata: `{"slug": "paradiso-jazz-night", "id": "…"}`
@@ -399,6 +516,10 @@ class Error(_message.Message):
     ETAG_MISMATCH: Error.Reason.ValueType  # 64
     """ABORTED (412 with If-Match). The resource changed since the etag was read.
     Metadata: `{"etag": "7"}`
+    """
+    COUPON_CODE_TAKEN: Error.Reason.ValueType  # 65
+    """ALREADY_EXISTS. The organization has a coupon of this code, in upper or lower case.
+    Metadata: `{"coupon_code": "SPRING", "coupon_id": "…"}`
     """
     INSUFFICIENT_CAPACITY: Error.Reason.ValueType  # 80
     """FAILED_PRECONDITION. Fewer places are free than asked for.
@@ -492,6 +613,51 @@ class Error(_message.Message):
     """FAILED_PRECONDITION. The price tier is inactive, or does not belong to the section, schedule or event.
     Metadata: `{"price_tier_id": "…", "section_id": "…"}`
     """
+    COUPON_NOT_ACTIVE: Error.Reason.ValueType  # 103
+    """FAILED_PRECONDITION. The coupon is deactivated, or its time has not come or is over.
+    Metadata: `{"coupon_code": "SPRING", "start_time": "…", "end_time": "…", "next_change_time": "…"}`
+    """
+    COUPON_NOT_APPLICABLE: Error.Reason.ValueType  # 104
+    """FAILED_PRECONDITION. The coupon is for another event, or in another currency than the price tier.
+    Metadata: `{"coupon_code": "SPRING", "event_id": "…"}`
+    """
+    PRICE_TIER_NOT_DYNAMIC: Error.Reason.ValueType  # 105
+    """FAILED_PRECONDITION. The price tier is not dynamic, so it has no current price to move.
+    Metadata: `{"price_tier_id": "…"}`
+    """
+    PRICE_TIER_LOCKED: Error.Reason.ValueType  # 106
+    """FAILED_PRECONDITION. A hold or sale has locked a price at this tier, so it stays; deactivate it
+    instead.
+    Metadata: `{"price_tier_id": "…"}`
+    """
+    QUOTE_EXPIRED: Error.Reason.ValueType  # 107
+    """FAILED_PRECONDITION. The quote's time is over; ask for a new one.
+    Metadata: `{"quote_id": "…", "expire_time": "…"}`
+    """
+    QUOTE_NOT_APPLICABLE: Error.Reason.ValueType  # 108
+    """FAILED_PRECONDITION. The quote has no line of this section, date, price tier and number of tickets.
+    Metadata: `{"quote_id": "…", "section_id": "…"}`
+    """
+    VENUE_IN_USE: Error.Reason.ValueType  # 109
+    """FAILED_PRECONDITION. Events that are not over take place at the venue.
+    Metadata: `{"venue_id": "…", "events": "3", "event_id": "…"}`
+    """
+    CONFIRMATION_INVALID: Error.Reason.ValueType  # 110
+    """FAILED_PRECONDITION. The confirmation token is used up, over, or was given for another change.
+    Metadata: `{"event_id": "…", "cause": "EXPIRED"}`
+    """
+    SALE_NOT_ACTIVE: Error.Reason.ValueType  # 111
+    """FAILED_PRECONDITION. The sale is in a state from which this cannot be done.
+    Metadata: `{"sale_id": "…", "state": "CANCELLED"}`
+    """
+    LINE_EXCEEDED: Error.Reason.ValueType  # 112
+    """FAILED_PRECONDITION. More places than are left of a line or of a block, or seats that are not in it.
+    Metadata: `{"line": "2", "remaining": "1", "seats": "A-12"}`
+    """
+    HOLD_LIFETIME_EXCEEDED: Error.Reason.ValueType  # 113
+    """FAILED_PRECONDITION. The hold would last longer than the organization allows from its creation on.
+    Metadata: `{"hold_id": "…", "expire_time_max": "2026-05-01T13:00:00Z"}`
+    """
     RATE_LIMITED: Error.Reason.ValueType  # 120
     """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
     Metadata: `{"limit": "organization"}`
@@ -518,8 +684,8 @@ class Error(_message.Message):
     Metadata: `{}`
     """
     NOT_BUILT_YET: Error.Reason.ValueType  # 160
-    """UNIMPLEMENTED. The contract is published, the RPC is not built yet.
-    Metadata: `{"rpc": "ExchangeSeats"}`
+    """UNIMPLEMENTED. The contract is published, the RPC, or the field of it that the metadata names, is not built yet.
+    Metadata: `{"rpc": "PlaceHold", "field": "coupon_code"}`
     """
     METHOD_NOT_ALLOWED: Error.Reason.ValueType  # 161
     """UNIMPLEMENTED (405 over REST). The path exists, this method does not.
@@ -528,6 +694,10 @@ class Error(_message.Message):
     MEDIA_TYPE_NOT_SUPPORTED: Error.Reason.ValueType  # 162
     """UNIMPLEMENTED (415 over REST). The Content-Type is not application/json.
     Metadata: `{"content_type": "text/xml"}`
+    """
+    OUTSIDE_THE_MESH: Error.Reason.ValueType  # 163
+    """UNIMPLEMENTED. A path of an older platform whose work is not the mesh's and will not be; the detail says whose.
+    Metadata: `{"path": "/api/v1/notifications"}`
     """
     INTERNAL: Error.Reason.ValueType  # 180
     """INTERNAL. A fault of the mesh. Nothing is told but the trace id.

@@ -98,8 +98,13 @@ class FieldHint(_message.Message):
 
     INSTEAD_FIELD_NUMBER: _builtins.int
     FORMERLY_FIELD_NUMBER: _builtins.int
+    NOT_BUILT_FIELD_NUMBER: _builtins.int
     instead: _builtins.str
     """What to do instead of setting this output-only field: `call PublishEvent, StartSales, …`."""
+    not_built: _builtins.bool
+    """Accepted by the contract, not honoured yet: a request in which it is set is refused with NOT_BUILT_YET,
+    whose metadata names the field. On a member of a oneof, that member; on a message, whatever is inside it.
+    """
     @_builtins.property
     def formerly(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names that older clients use for this field; they are refused, naming the present one."""
@@ -109,21 +114,69 @@ class FieldHint(_message.Message):
         *,
         instead: _builtins.str = ...,
         formerly: _abc.Iterable[_builtins.str] | None = ...,
+        not_built: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["formerly", b"formerly", "instead", b"instead"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["formerly", b"formerly", "instead", b"instead", "not_built", b"not_built"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FieldHint: _TypeAlias = FieldHint  # noqa: Y015
 
+@_typing.final
+class Publication(_message.Message):
+    """What consumers of a message go by. Every message of a `messages.proto` carries it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGGREGATE_FIELD_NUMBER: _builtins.int
+    ID_FIELD_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_FIELD_NUMBER: _builtins.int
+    CONSUMERS_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
+    WITHOUT_EVENT_FIELD_NUMBER: _builtins.int
+    aggregate: _builtins.str
+    """What the message is about, the thing whose versions it carries: `event`, `organization`, `price tier`."""
+    id_field: _builtins.str
+    """Where the aggregate's id stands in the message: `controls.event_id`."""
+    version_field: _builtins.str
+    """Where the aggregate's gapless version stands in the message: `controls.version`."""
+    catch_up: _builtins.str
+    """The RPC from which a consumer reads what it missed: `InventoryService.ListInventoryChanges`."""
+    without_event: _builtins.bool
+    """It is of no event: its subject has `_` in the event's place."""
+    @_builtins.property
+    def consumers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The services of the mesh that consume it; services outside may consume any."""
+
+    def __init__(
+        self,
+        *,
+        aggregate: _builtins.str = ...,
+        id_field: _builtins.str = ...,
+        version_field: _builtins.str = ...,
+        consumers: _abc.Iterable[_builtins.str] | None = ...,
+        catch_up: _builtins.str = ...,
+        without_event: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregate", b"aggregate", "catch_up", b"catch_up", "consumers", b"consumers", "id_field", b"id_field", "version_field", b"version_field", "without_event", b"without_event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Publication: _TypeAlias = Publication  # noqa: Y015
+
 POLICY_FIELD_NUMBER: _builtins.int
 REST_FIELD_NUMBER: _builtins.int
 HINT_FIELD_NUMBER: _builtins.int
+PUBLICATION_FIELD_NUMBER: _builtins.int
 policy: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Policy]
 """Who may call."""
 rest: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Rest]
 """How REST answers."""
 hint: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldHint]
 """What JSON clients are told."""
+publication: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___Publication]
+"""What consumers go by."""

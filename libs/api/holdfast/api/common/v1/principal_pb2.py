@@ -22,15 +22,22 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&holdfast/api/common/v1/principal.proto\x12\x16holdfast.api.common.v1\"D\n\tPrincipal\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&holdfast/api/common/v1/principal.proto\x12\x16holdfast.api.common.v1\x1a\x1b\x62uf/validate/validate.proto\"m\n\tPrincipal\x12\x1b\n\x07subject\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12$\n\x0forganization_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1d\n\x05roles\x18\x03 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10\x10\"\x04r\x02\x18@b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.api.common.v1.principal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRINCIPAL']._serialized_start=66
-  _globals['_PRINCIPAL']._serialized_end=134
+  _globals['_PRINCIPAL'].fields_by_name['subject']._loaded_options = None
+  _globals['_PRINCIPAL'].fields_by_name['subject']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_PRINCIPAL'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_PRINCIPAL'].fields_by_name['organization_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_PRINCIPAL'].fields_by_name['roles']._loaded_options = None
+  _globals['_PRINCIPAL'].fields_by_name['roles']._serialized_options = b'\272H\013\222\001\010\020\020\"\004r\002\030@'
+  _globals['_PRINCIPAL']._serialized_start=95
+  _globals['_PRINCIPAL']._serialized_end=204
 # @@protoc_insertion_point(module_scope)

@@ -32,13 +32,13 @@ class Principal(_message.Message):
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
-    """The caller: the token's `sub`, or `service:<name>` for a service that acts for itself."""
+    """The caller: the token's `sub`, or `service:<name>` for a service that acts for itself; at most 256 characters."""
     organization_id: _builtins.str
     """The organization whose data the call may touch; a UUID. Empty only for platform administrators."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Role names: `platform_admin`, `owner`, `admin`, `organizer`, `box_office`, `scanner`, `analyst`,
-        `buyer`, `service`.
+        `buyer`, `service`. At most 16; one that the mesh does not know gives nothing.
         """
 
     def __init__(

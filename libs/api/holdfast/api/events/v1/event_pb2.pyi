@@ -10,6 +10,9 @@ from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from holdfast.api.common.v1 import money_pb2 as _money_pb2
+from holdfast.api.common.v1 import seating_config_pb2 as _seating_config_pb2
+from holdfast.api.events.v1 import image_pb2 as _image_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -205,6 +208,17 @@ class Event(_message.Message):
     AVAILABLE_CAPACITY_FIELD_NUMBER: _builtins.int
     SOLD_COUNT_FIELD_NUMBER: _builtins.int
     INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    PRIMARY_CATEGORY_ID_FIELD_NUMBER: _builtins.int
+    SECONDARY_CATEGORY_IDS_FIELD_NUMBER: _builtins.int
+    IMAGE_GALLERY_FIELD_NUMBER: _builtins.int
+    VIEW_COUNT_FIELD_NUMBER: _builtins.int
+    INTEREST_COUNT_FIELD_NUMBER: _builtins.int
+    SHARE_COUNT_FIELD_NUMBER: _builtins.int
+    VENUE_LAYOUT_ID_FIELD_NUMBER: _builtins.int
+    PRICES_FROM_FIELD_NUMBER: _builtins.int
+    SEATING_CONFIG_FIELD_NUMBER: _builtins.int
+    ARCHIVE_TIME_FIELD_NUMBER: _builtins.int
+    REFUND_WINDOW_END_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, made by the service."""
     organization_id: _builtins.str
@@ -293,6 +307,16 @@ class Event(_message.Message):
     """Sold as capacity last reported it."""
     inventory_version: _builtins.int
     """The inventory version at which `capacity`, `available_capacity` and `sold_count` were true."""
+    primary_category_id: _builtins.str
+    """Its category; an active one."""
+    view_count: _builtins.int
+    """How often it was looked at: once a principal and day."""
+    interest_count: _builtins.int
+    """How often interest was shown: once a principal and day."""
+    share_count: _builtins.int
+    """How often it was shared: once a principal and day."""
+    venue_layout_id: _builtins.str
+    """The layout of the venue that its seats follow; refused until layouts exist."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words to search by: at most 50 of 1–50 characters. Replaced as a whole."""
@@ -367,6 +391,32 @@ class Event(_message.Message):
     def doors_open(self) -> _timestamp_pb2.Timestamp:
         """When doors open on the first live date."""
 
+    @_builtins.property
+    def secondary_category_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further categories, at most 10. Replaced as a whole."""
+
+    @_builtins.property
+    def image_gallery(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]:
+        """Pictures in their order, at most 50. Replaced as a whole. More of them, and a draft, has UpdateEventContent."""
+
+    @_builtins.property
+    def prices_from(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.Money]:
+        """The lowest price of one ticket with its fees that is in force and visible now, one per currency; empty = none is."""
+
+    @_builtins.property
+    def seating_config(self) -> _seating_config_pb2.SeatingConfig:
+        """Creating an event with a seating configuration creates its sections with all their seats, and a price tier for each
+        price. Not together with `capacity`. Shown as it was given.
+        """
+
+    @_builtins.property
+    def archive_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was archived: in no list any more unless asked for, and found by id and slug."""
+
+    @_builtins.property
+    def refund_window_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when those who had tickets before the event was moved may return them, if there is such a time."""
+
     def __init__(
         self,
         *,
@@ -431,10 +481,21 @@ class Event(_message.Message):
         available_capacity: _builtins.int | None = ...,
         sold_count: _builtins.int | None = ...,
         inventory_version: _builtins.int = ...,
+        primary_category_id: _builtins.str | None = ...,
+        secondary_category_ids: _abc.Iterable[_builtins.str] | None = ...,
+        image_gallery: _abc.Iterable[_image_pb2.Image] | None = ...,
+        view_count: _builtins.int = ...,
+        interest_count: _builtins.int = ...,
+        share_count: _builtins.int = ...,
+        venue_layout_id: _builtins.str | None = ...,
+        prices_from: _abc.Iterable[_money_pb2.Money] | None = ...,
+        seating_config: _seating_config_pb2.SeatingConfig | None = ...,
+        archive_time: _timestamp_pb2.Timestamp | None = ...,
+        refund_window_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_age_restriction", b"_age_restriction", "_artist_percentage", b"_artist_percentage", "_available_capacity", b"_available_capacity", "_banner_image_url", b"_banner_image_url", "_cancellation_deadline_hours", b"_cancellation_deadline_hours", "_cancellation_policy", b"_cancellation_policy", "_capacity", b"_capacity", "_description", b"_description", "_dress_code", b"_dress_code", "_external_id", b"_external_id", "_is_featured", b"_is_featured", "_is_hybrid", b"_is_hybrid", "_is_virtual", b"_is_virtual", "_kind", b"_kind", "_meta_description", b"_meta_description", "_meta_title", b"_meta_title", "_name", b"_name", "_organizer_id", b"_organizer_id", "_priority_score", b"_priority_score", "_refund_policy", b"_refund_policy", "_royalty_percentage", b"_royalty_percentage", "_short_description", b"_short_description", "_sold_count", b"_sold_count", "_streaming_platform", b"_streaming_platform", "_thumbnail_image_url", b"_thumbnail_image_url", "_timezone", b"_timezone", "_venue_id", b"_venue_id", "_venue_percentage", b"_venue_percentage", "_video_url", b"_video_url", "_virtual_event_url", b"_virtual_event_url", "_visibility", b"_visibility", "accessibility_info", b"accessibility_info", "age_restriction", b"age_restriction", "artist_percentage", b"artist_percentage", "available_capacity", b"available_capacity", "banner_image_url", b"banner_image_url", "cancel_time", b"cancel_time", "cancellation_deadline_hours", b"cancellation_deadline_hours", "cancellation_policy", b"cancellation_policy", "capacity", b"capacity", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "doors_open", b"doors_open", "dress_code", b"dress_code", "ends_at", b"ends_at", "event_date", b"event_date", "external_id", b"external_id", "is_featured", b"is_featured", "is_hybrid", b"is_hybrid", "is_virtual", b"is_virtual", "kind", b"kind", "meta_description", b"meta_description", "meta_title", b"meta_title", "metadata", b"metadata", "name", b"name", "organizer_id", b"organizer_id", "priority_score", b"priority_score", "refund_policy", b"refund_policy", "royalty_percentage", b"royalty_percentage", "sales_end_time", b"sales_end_time", "sales_start_time", b"sales_start_time", "settings", b"settings", "short_description", b"short_description", "sold_count", b"sold_count", "starts_at", b"starts_at", "streaming_config", b"streaming_config", "streaming_platform", b"streaming_platform", "thumbnail_image_url", b"thumbnail_image_url", "timezone", b"timezone", "update_time", b"update_time", "venue_id", b"venue_id", "venue_percentage", b"venue_percentage", "video_url", b"video_url", "virtual_event_url", b"virtual_event_url", "visibility", b"visibility"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_age_restriction", b"_age_restriction", "_artist_percentage", b"_artist_percentage", "_available_capacity", b"_available_capacity", "_banner_image_url", b"_banner_image_url", "_cancellation_deadline_hours", b"_cancellation_deadline_hours", "_cancellation_policy", b"_cancellation_policy", "_capacity", b"_capacity", "_description", b"_description", "_dress_code", b"_dress_code", "_external_id", b"_external_id", "_is_featured", b"_is_featured", "_is_hybrid", b"_is_hybrid", "_is_virtual", b"_is_virtual", "_kind", b"_kind", "_meta_description", b"_meta_description", "_meta_title", b"_meta_title", "_name", b"_name", "_organizer_id", b"_organizer_id", "_primary_category_id", b"_primary_category_id", "_priority_score", b"_priority_score", "_refund_policy", b"_refund_policy", "_royalty_percentage", b"_royalty_percentage", "_short_description", b"_short_description", "_sold_count", b"_sold_count", "_streaming_platform", b"_streaming_platform", "_thumbnail_image_url", b"_thumbnail_image_url", "_timezone", b"_timezone", "_venue_id", b"_venue_id", "_venue_layout_id", b"_venue_layout_id", "_venue_percentage", b"_venue_percentage", "_video_url", b"_video_url", "_virtual_event_url", b"_virtual_event_url", "_visibility", b"_visibility", "accessibility_info", b"accessibility_info", "age_restriction", b"age_restriction", "archive_time", b"archive_time", "artist_percentage", b"artist_percentage", "available_capacity", b"available_capacity", "banner_image_url", b"banner_image_url", "cancel_time", b"cancel_time", "cancellation_deadline_hours", b"cancellation_deadline_hours", "cancellation_policy", b"cancellation_policy", "capacity", b"capacity", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "doors_open", b"doors_open", "dress_code", b"dress_code", "ends_at", b"ends_at", "event_date", b"event_date", "external_id", b"external_id", "is_featured", b"is_featured", "is_hybrid", b"is_hybrid", "is_virtual", b"is_virtual", "kind", b"kind", "meta_description", b"meta_description", "meta_title", b"meta_title", "metadata", b"metadata", "name", b"name", "organizer_id", b"organizer_id", "primary_category_id", b"primary_category_id", "priority_score", b"priority_score", "refund_policy", b"refund_policy", "refund_window_end_time", b"refund_window_end_time", "royalty_percentage", b"royalty_percentage", "sales_end_time", b"sales_end_time", "sales_start_time", b"sales_start_time", "seating_config", b"seating_config", "settings", b"settings", "short_description", b"short_description", "sold_count", b"sold_count", "starts_at", b"starts_at", "streaming_config", b"streaming_config", "streaming_platform", b"streaming_platform", "thumbnail_image_url", b"thumbnail_image_url", "timezone", b"timezone", "update_time", b"update_time", "venue_id", b"venue_id", "venue_layout_id", b"venue_layout_id", "venue_percentage", b"venue_percentage", "video_url", b"video_url", "virtual_event_url", b"virtual_event_url", "visibility", b"visibility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age_restriction", b"_age_restriction", "_artist_percentage", b"_artist_percentage", "_available_capacity", b"_available_capacity", "_banner_image_url", b"_banner_image_url", "_cancellation_deadline_hours", b"_cancellation_deadline_hours", "_cancellation_policy", b"_cancellation_policy", "_capacity", b"_capacity", "_description", b"_description", "_dress_code", b"_dress_code", "_external_id", b"_external_id", "_is_featured", b"_is_featured", "_is_hybrid", b"_is_hybrid", "_is_virtual", b"_is_virtual", "_kind", b"_kind", "_meta_description", b"_meta_description", "_meta_title", b"_meta_title", "_name", b"_name", "_organizer_id", b"_organizer_id", "_priority_score", b"_priority_score", "_refund_policy", b"_refund_policy", "_royalty_percentage", b"_royalty_percentage", "_short_description", b"_short_description", "_sold_count", b"_sold_count", "_streaming_platform", b"_streaming_platform", "_thumbnail_image_url", b"_thumbnail_image_url", "_timezone", b"_timezone", "_venue_id", b"_venue_id", "_venue_percentage", b"_venue_percentage", "_video_url", b"_video_url", "_virtual_event_url", b"_virtual_event_url", "_visibility", b"_visibility", "accessibility_info", b"accessibility_info", "age_restriction", b"age_restriction", "artist_percentage", b"artist_percentage", "available_capacity", b"available_capacity", "banner_image_url", b"banner_image_url", "cancel_time", b"cancel_time", "cancellation_deadline_hours", b"cancellation_deadline_hours", "cancellation_policy", b"cancellation_policy", "cancellation_reason", b"cancellation_reason", "capacity", b"capacity", "create_time", b"create_time", "created_by", b"created_by", "delete_time", b"delete_time", "description", b"description", "doors_open", b"doors_open", "dress_code", b"dress_code", "ends_at", b"ends_at", "etag", b"etag", "event_date", b"event_date", "external_id", b"external_id", "gate_ids", b"gate_ids", "id", b"id", "inventory_version", b"inventory_version", "is_featured", b"is_featured", "is_hybrid", b"is_hybrid", "is_virtual", b"is_virtual", "kind", b"kind", "meta_description", b"meta_description", "meta_keywords", b"meta_keywords", "meta_title", b"meta_title", "metadata", b"metadata", "name", b"name", "organization_id", b"organization_id", "organizer_id", b"organizer_id", "priority_score", b"priority_score", "refund_policy", b"refund_policy", "royalty_percentage", b"royalty_percentage", "sales_allowed", b"sales_allowed", "sales_end_time", b"sales_end_time", "sales_start_time", b"sales_start_time", "scanning_allowed", b"scanning_allowed", "settings", b"settings", "short_description", b"short_description", "slug", b"slug", "sold_count", b"sold_count", "special_requirements", b"special_requirements", "starts_at", b"starts_at", "state", b"state", "streaming_config", b"streaming_config", "streaming_platform", b"streaming_platform", "tags", b"tags", "thumbnail_image_url", b"thumbnail_image_url", "timezone", b"timezone", "update_time", b"update_time", "updated_by", b"updated_by", "venue_id", b"venue_id", "venue_name", b"venue_name", "venue_percentage", b"venue_percentage", "video_url", b"video_url", "virtual_event_url", b"virtual_event_url", "visibility", b"visibility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age_restriction", b"_age_restriction", "_artist_percentage", b"_artist_percentage", "_available_capacity", b"_available_capacity", "_banner_image_url", b"_banner_image_url", "_cancellation_deadline_hours", b"_cancellation_deadline_hours", "_cancellation_policy", b"_cancellation_policy", "_capacity", b"_capacity", "_description", b"_description", "_dress_code", b"_dress_code", "_external_id", b"_external_id", "_is_featured", b"_is_featured", "_is_hybrid", b"_is_hybrid", "_is_virtual", b"_is_virtual", "_kind", b"_kind", "_meta_description", b"_meta_description", "_meta_title", b"_meta_title", "_name", b"_name", "_organizer_id", b"_organizer_id", "_primary_category_id", b"_primary_category_id", "_priority_score", b"_priority_score", "_refund_policy", b"_refund_policy", "_royalty_percentage", b"_royalty_percentage", "_short_description", b"_short_description", "_sold_count", b"_sold_count", "_streaming_platform", b"_streaming_platform", "_thumbnail_image_url", b"_thumbnail_image_url", "_timezone", b"_timezone", "_venue_id", b"_venue_id", "_venue_layout_id", b"_venue_layout_id", "_venue_percentage", b"_venue_percentage", "_video_url", b"_video_url", "_virtual_event_url", b"_virtual_event_url", "_visibility", b"_visibility", "accessibility_info", b"accessibility_info", "age_restriction", b"age_restriction", "archive_time", b"archive_time", "artist_percentage", b"artist_percentage", "available_capacity", b"available_capacity", "banner_image_url", b"banner_image_url", "cancel_time", b"cancel_time", "cancellation_deadline_hours", b"cancellation_deadline_hours", "cancellation_policy", b"cancellation_policy", "cancellation_reason", b"cancellation_reason", "capacity", b"capacity", "create_time", b"create_time", "created_by", b"created_by", "delete_time", b"delete_time", "description", b"description", "doors_open", b"doors_open", "dress_code", b"dress_code", "ends_at", b"ends_at", "etag", b"etag", "event_date", b"event_date", "external_id", b"external_id", "gate_ids", b"gate_ids", "id", b"id", "image_gallery", b"image_gallery", "interest_count", b"interest_count", "inventory_version", b"inventory_version", "is_featured", b"is_featured", "is_hybrid", b"is_hybrid", "is_virtual", b"is_virtual", "kind", b"kind", "meta_description", b"meta_description", "meta_keywords", b"meta_keywords", "meta_title", b"meta_title", "metadata", b"metadata", "name", b"name", "organization_id", b"organization_id", "organizer_id", b"organizer_id", "prices_from", b"prices_from", "primary_category_id", b"primary_category_id", "priority_score", b"priority_score", "refund_policy", b"refund_policy", "refund_window_end_time", b"refund_window_end_time", "royalty_percentage", b"royalty_percentage", "sales_allowed", b"sales_allowed", "sales_end_time", b"sales_end_time", "sales_start_time", b"sales_start_time", "scanning_allowed", b"scanning_allowed", "seating_config", b"seating_config", "secondary_category_ids", b"secondary_category_ids", "settings", b"settings", "share_count", b"share_count", "short_description", b"short_description", "slug", b"slug", "sold_count", b"sold_count", "special_requirements", b"special_requirements", "starts_at", b"starts_at", "state", b"state", "streaming_config", b"streaming_config", "streaming_platform", b"streaming_platform", "tags", b"tags", "thumbnail_image_url", b"thumbnail_image_url", "timezone", b"timezone", "update_time", b"update_time", "updated_by", b"updated_by", "venue_id", b"venue_id", "venue_layout_id", b"venue_layout_id", "venue_name", b"venue_name", "venue_percentage", b"venue_percentage", "video_url", b"video_url", "view_count", b"view_count", "virtual_event_url", b"virtual_event_url", "visibility", b"visibility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__age_restriction: _TypeAlias = _typing.Literal["age_restriction"]  # noqa: Y015
     _WhichOneofArgType__age_restriction: _TypeAlias = _typing.Literal["_age_restriction", b"_age_restriction"]  # noqa: Y015
@@ -472,6 +533,8 @@ class Event(_message.Message):
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
     _WhichOneofReturnType__organizer_id: _TypeAlias = _typing.Literal["organizer_id"]  # noqa: Y015
     _WhichOneofArgType__organizer_id: _TypeAlias = _typing.Literal["_organizer_id", b"_organizer_id"]  # noqa: Y015
+    _WhichOneofReturnType__primary_category_id: _TypeAlias = _typing.Literal["primary_category_id"]  # noqa: Y015
+    _WhichOneofArgType__primary_category_id: _TypeAlias = _typing.Literal["_primary_category_id", b"_primary_category_id"]  # noqa: Y015
     _WhichOneofReturnType__priority_score: _TypeAlias = _typing.Literal["priority_score"]  # noqa: Y015
     _WhichOneofArgType__priority_score: _TypeAlias = _typing.Literal["_priority_score", b"_priority_score"]  # noqa: Y015
     _WhichOneofReturnType__refund_policy: _TypeAlias = _typing.Literal["refund_policy"]  # noqa: Y015
@@ -490,6 +553,8 @@ class Event(_message.Message):
     _WhichOneofArgType__timezone: _TypeAlias = _typing.Literal["_timezone", b"_timezone"]  # noqa: Y015
     _WhichOneofReturnType__venue_id: _TypeAlias = _typing.Literal["venue_id"]  # noqa: Y015
     _WhichOneofArgType__venue_id: _TypeAlias = _typing.Literal["_venue_id", b"_venue_id"]  # noqa: Y015
+    _WhichOneofReturnType__venue_layout_id: _TypeAlias = _typing.Literal["venue_layout_id"]  # noqa: Y015
+    _WhichOneofArgType__venue_layout_id: _TypeAlias = _typing.Literal["_venue_layout_id", b"_venue_layout_id"]  # noqa: Y015
     _WhichOneofReturnType__venue_percentage: _TypeAlias = _typing.Literal["venue_percentage"]  # noqa: Y015
     _WhichOneofArgType__venue_percentage: _TypeAlias = _typing.Literal["_venue_percentage", b"_venue_percentage"]  # noqa: Y015
     _WhichOneofReturnType__video_url: _TypeAlias = _typing.Literal["video_url"]  # noqa: Y015
@@ -535,6 +600,8 @@ class Event(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__organizer_id) -> _WhichOneofReturnType__organizer_id | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__primary_category_id) -> _WhichOneofReturnType__primary_category_id | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__priority_score) -> _WhichOneofReturnType__priority_score | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__refund_policy) -> _WhichOneofReturnType__refund_policy | None: ...
@@ -552,6 +619,8 @@ class Event(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timezone) -> _WhichOneofReturnType__timezone | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__venue_id) -> _WhichOneofReturnType__venue_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__venue_layout_id) -> _WhichOneofReturnType__venue_layout_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__venue_percentage) -> _WhichOneofReturnType__venue_percentage | None: ...
     @_typing.overload

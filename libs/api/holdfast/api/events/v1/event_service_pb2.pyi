@@ -9,7 +9,11 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from holdfast.api.common.v1 import pagination_pb2 as _pagination_pb2
+from holdfast.api.events.v1 import cancellation_report_pb2 as _cancellation_report_pb2
+from holdfast.api.events.v1 import event_content_pb2 as _event_content_pb2
+from holdfast.api.events.v1 import event_metadata_pb2 as _event_metadata_pb2
 from holdfast.api.events.v1 import event_pb2 as _event_pb2
 from holdfast.api.events.v1 import schedule_pb2 as _schedule_pb2
 import builtins as _builtins
@@ -32,10 +36,18 @@ class CreateEventRequest(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     ALLOW_OVERLAP_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    START_SALES_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
     allow_overlap: _builtins.bool
     """Allow another event at the same venue and time."""
     request_id: _builtins.str
     """Makes a retry the same request; at most 255 characters. Over REST the Idempotency-Key header."""
+    start_sales: _builtins.bool
+    """Once the sections and price tiers exist, publish the event and put it on sale; needs the permission `events.publish`."""
+    override_reason: _builtins.str
+    """Why a date sooner or later than the organization allows is right; needs the permission `events.override`. At most
+    500 characters.
+    """
     @_builtins.property
     def event(self) -> _event_pb2.Event:
         """What to create; `name` and `venue_id` are required."""
@@ -46,10 +58,12 @@ class CreateEventRequest(_message.Message):
         event: _event_pb2.Event | None = ...,
         allow_overlap: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        start_sales: _builtins.bool = ...,
+        override_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "event", b"event", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "event", b"event", "override_reason", b"override_reason", "request_id", b"request_id", "start_sales", b"start_sales"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -124,6 +138,11 @@ class GetEventResponse(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     SCHEDULES_FIELD_NUMBER: _builtins.int
     SERVER_TIME_FIELD_NUMBER: _builtins.int
+    AVAILABILITY_LIVE_FIELD_NUMBER: _builtins.int
+    availability_live: _builtins.bool
+    """Whether capacity was asked for the event's figures just now; false = they are as capacity last reported them, at
+    `inventory_version`, or absent.
+    """
     @_builtins.property
     def event(self) -> _event_pb2.Event:
         """The event."""
@@ -142,10 +161,11 @@ class GetEventResponse(_message.Message):
         event: _event_pb2.Event | None = ...,
         schedules: _abc.Iterable[_schedule_pb2.Schedule] | None = ...,
         server_time: _timestamp_pb2.Timestamp | None = ...,
+        availability_live: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "server_time", b"server_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "schedules", b"schedules", "server_time", b"server_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["availability_live", b"availability_live", "event", b"event", "schedules", b"schedules", "server_time", b"server_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,12 +177,59 @@ class ListEventsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Order:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ListEventsRequest._Order.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ORDER_UNSPECIFIED: ListEventsRequest._Order.ValueType  # 0
+        """Not said: NEWEST."""
+        NEWEST: ListEventsRequest._Order.ValueType  # 1
+        """By `create_time`, newest first."""
+        START_TIME: ListEventsRequest._Order.ValueType  # 2
+        """By the start of the next upcoming date, soonest first; then those without one."""
+        FEATURED: ListEventsRequest._Order.ValueType  # 3
+        """Featured ones first, by `priority_score`, highest first; then by the start of the next upcoming date."""
+        RELEVANCE: ListEventsRequest._Order.ValueType  # 4
+        """With `text`: best match first."""
+
+    class Order(_Order, metaclass=_OrderEnumTypeWrapper):
+        """In which order."""
+
+    ORDER_UNSPECIFIED: ListEventsRequest.Order.ValueType  # 0
+    """Not said: NEWEST."""
+    NEWEST: ListEventsRequest.Order.ValueType  # 1
+    """By `create_time`, newest first."""
+    START_TIME: ListEventsRequest.Order.ValueType  # 2
+    """By the start of the next upcoming date, soonest first; then those without one."""
+    FEATURED: ListEventsRequest.Order.ValueType  # 3
+    """Featured ones first, by `priority_score`, highest first; then by the start of the next upcoming date."""
+    RELEVANCE: ListEventsRequest.Order.ValueType  # 4
+    """With `text`: best match first."""
+
     STATES_FIELD_NUMBER: _builtins.int
     VENUE_ID_FIELD_NUMBER: _builtins.int
     ORGANIZER_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    CATEGORY_ID_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
+    FEATURED_FIELD_NUMBER: _builtins.int
+    PURCHASABLE_FIELD_NUMBER: _builtins.int
+    MISSING_CAPACITY_FIELD_NUMBER: _builtins.int
+    MISSING_PRICING_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    WITH_ARCHIVED_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
     venue_id: _builtins.str
     """Only at this venue."""
     organizer_id: _builtins.str
@@ -173,9 +240,53 @@ class ListEventsRequest(_message.Message):
     """`next_page_token` of the page before."""
     with_total: _builtins.bool
     """Count the whole list too."""
+    category_id: _builtins.str
+    """Only with this category or one below it, as the primary or a secondary one."""
+    text: _builtins.str
+    """Only with these words in name, descriptions, tags, venue name or slug; the last word may be a beginning. At most 200
+    characters.
+    """
+    featured: _builtins.bool
+    """Only featured ones, or only others."""
+    purchasable: _builtins.bool
+    """Only those of which places can be held now: ON_SALE, inside the sales window, something available as capacity last
+    reported. `false` = only others.
+    """
+    missing_capacity: _builtins.bool
+    """Only those without an active section, or only others. Members only."""
+    missing_pricing: _builtins.bool
+    """Only those without an active price tier, or only others. Members only."""
+    external_id: _builtins.str
+    """Only with this id of the caller's own."""
+    with_archived: _builtins.bool
+    """Archived ones too."""
+    order: Global___ListEventsRequest.Order.ValueType
+    """In which order."""
+    seller_id: _builtins.str
+    """For older clients: the same as `organizer_id`."""
+    limit: _builtins.int
+    """For older clients: the same as `page_size`."""
+    offset: _builtins.int
+    """For older clients: skip so many rows, instead of a `page_token`."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_event_pb2.Event.State.ValueType]:
         """Only in one of these states."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only with all of these tags, at most 10."""
+
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """Only with a live date that ends after this time."""
+
+    @_builtins.property
+    def to_time(self) -> _timestamp_pb2.Timestamp:
+        """Only with a live date that starts before this time; the same date must be in both bounds."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_event_pb2.Event.Kind.ValueType]:
+        """Only of one of these kinds."""
 
     def __init__(
         self,
@@ -186,12 +297,43 @@ class ListEventsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         with_total: _builtins.bool = ...,
+        category_id: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        text: _builtins.str = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        to_time: _timestamp_pb2.Timestamp | None = ...,
+        featured: _builtins.bool | None = ...,
+        purchasable: _builtins.bool | None = ...,
+        missing_capacity: _builtins.bool | None = ...,
+        missing_pricing: _builtins.bool | None = ...,
+        external_id: _builtins.str = ...,
+        kinds: _abc.Iterable[_event_pb2.Event.Kind.ValueType] | None = ...,
+        with_archived: _builtins.bool = ...,
+        order: Global___ListEventsRequest.Order.ValueType = ...,
+        seller_id: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        offset: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_featured", b"_featured", "_missing_capacity", b"_missing_capacity", "_missing_pricing", b"_missing_pricing", "_purchasable", b"_purchasable", "featured", b"featured", "from_time", b"from_time", "missing_capacity", b"missing_capacity", "missing_pricing", b"missing_pricing", "purchasable", b"purchasable", "to_time", b"to_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["organizer_id", b"organizer_id", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "venue_id", b"venue_id", "with_total", b"with_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_featured", b"_featured", "_missing_capacity", b"_missing_capacity", "_missing_pricing", b"_missing_pricing", "_purchasable", b"_purchasable", "category_id", b"category_id", "external_id", b"external_id", "featured", b"featured", "from_time", b"from_time", "kinds", b"kinds", "limit", b"limit", "missing_capacity", b"missing_capacity", "missing_pricing", b"missing_pricing", "offset", b"offset", "order", b"order", "organizer_id", b"organizer_id", "page_size", b"page_size", "page_token", b"page_token", "purchasable", b"purchasable", "seller_id", b"seller_id", "states", b"states", "tags", b"tags", "text", b"text", "to_time", b"to_time", "venue_id", b"venue_id", "with_archived", b"with_archived", "with_total", b"with_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__featured: _TypeAlias = _typing.Literal["featured"]  # noqa: Y015
+    _WhichOneofArgType__featured: _TypeAlias = _typing.Literal["_featured", b"_featured"]  # noqa: Y015
+    _WhichOneofReturnType__missing_capacity: _TypeAlias = _typing.Literal["missing_capacity"]  # noqa: Y015
+    _WhichOneofArgType__missing_capacity: _TypeAlias = _typing.Literal["_missing_capacity", b"_missing_capacity"]  # noqa: Y015
+    _WhichOneofReturnType__missing_pricing: _TypeAlias = _typing.Literal["missing_pricing"]  # noqa: Y015
+    _WhichOneofArgType__missing_pricing: _TypeAlias = _typing.Literal["_missing_pricing", b"_missing_pricing"]  # noqa: Y015
+    _WhichOneofReturnType__purchasable: _TypeAlias = _typing.Literal["purchasable"]  # noqa: Y015
+    _WhichOneofArgType__purchasable: _TypeAlias = _typing.Literal["_purchasable", b"_purchasable"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__featured) -> _WhichOneofReturnType__featured | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_capacity) -> _WhichOneofReturnType__missing_capacity | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__missing_pricing) -> _WhichOneofReturnType__missing_pricing | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__purchasable) -> _WhichOneofReturnType__purchasable | None: ...
 
 Global___ListEventsRequest: _TypeAlias = ListEventsRequest  # noqa: Y015
 
@@ -206,7 +348,7 @@ class ListEventsResponse(_message.Message):
     SERVER_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
-        """The events, newest first."""
+        """The events in the order asked for, newest first by default."""
 
     @_builtins.property
     def pagination(self) -> _pagination_pb2.Pagination:
@@ -243,6 +385,8 @@ class UpdateEventRequest(_message.Message):
     ALLOW_OVERLAP_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_TOKEN_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Which."""
     allow_overlap: _builtins.bool
@@ -251,6 +395,12 @@ class UpdateEventRequest(_message.Message):
     """Only if the event still has this etag. Over REST the If-Match header."""
     request_id: _builtins.str
     """Makes a retry the same request; at most 255 characters."""
+    confirmation_token: _builtins.str
+    """The `token` of PreviewEventChange for exactly this change; needed for protected fields once anything is held or sold."""
+    override_reason: _builtins.str
+    """Why a change is right that only `events.override` may make: protected fields within 72 hours before the start once
+    anything is held or sold. At most 500 characters.
+    """
     @_builtins.property
     def event(self) -> _event_pb2.Event:
         """The new values."""
@@ -268,10 +418,12 @@ class UpdateEventRequest(_message.Message):
         allow_overlap: _builtins.bool = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        confirmation_token: _builtins.str = ...,
+        override_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "etag", b"etag", "event", b"event", "event_id", b"event_id", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "confirmation_token", b"confirmation_token", "etag", b"etag", "event", b"event", "event_id", b"event_id", "override_reason", b"override_reason", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -314,22 +466,28 @@ class DeleteEventRequest(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Which."""
     etag: _builtins.str
     """Only if the event still has this etag. Over REST the If-Match header."""
     request_id: _builtins.str
     """Makes a retry the same request; at most 255 characters."""
+    override_reason: _builtins.str
+    """Why it is deleted although its state does not allow it or anything is held or sold; needs the permission
+    `events.override`. At most 500 characters.
+    """
     def __init__(
         self,
         *,
         event_id: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        override_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "event_id", b"event_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "event_id", b"event_id", "override_reason", b"override_reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -984,6 +1142,7 @@ class RescheduleEventRequest(_message.Message):
     ALLOW_OVERLAP_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Which."""
     reason: _builtins.str
@@ -994,6 +1153,10 @@ class RescheduleEventRequest(_message.Message):
     """Only if the event still has this etag. Over REST the If-Match header."""
     request_id: _builtins.str
     """Makes a retry the same request; at most 255 characters."""
+    override_reason: _builtins.str
+    """Why dates sooner or later than the organization allows are right; needs the permission `events.override`. At most
+    500 characters.
+    """
     @_builtins.property
     def dates(self) -> _containers.RepeatedCompositeFieldContainer[Global___NewDate]:
         """The new dates, one for each POSTPONED date that shall take place."""
@@ -1007,10 +1170,11 @@ class RescheduleEventRequest(_message.Message):
         allow_overlap: _builtins.bool = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        override_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "dates", b"dates", "etag", b"etag", "event_id", b"event_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "dates", b"dates", "etag", b"etag", "event_id", b"event_id", "override_reason", b"override_reason", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1205,3 +1369,814 @@ class GetEventControlsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetEventControlsResponse: _TypeAlias = GetEventControlsResponse  # noqa: Y015
+
+@_typing.final
+class PreviewEventChangeRequest(_message.Message):
+    """Request of PreviewEventChange."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    ALLOW_OVERLAP_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Which."""
+    schedule_id: _builtins.str
+    """Of which date `schedule` would be the new values."""
+    allow_overlap: _builtins.bool
+    """Allow another event at the same venue and time."""
+    @_builtins.property
+    def event(self) -> _event_pb2.Event:
+        """The new values, as UpdateEvent would get them; give this or `schedule`."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Of `event` or `schedule`: which fields would change; absent = those that are present."""
+
+    @_builtins.property
+    def schedule(self) -> _schedule_pb2.Schedule:
+        """The new values, as UpdateSchedule would get them."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        event: _event_pb2.Event | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        schedule_id: _builtins.str = ...,
+        schedule: _schedule_pb2.Schedule | None = ...,
+        allow_overlap: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "schedule", b"schedule", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "event", b"event", "event_id", b"event_id", "schedule", b"schedule", "schedule_id", b"schedule_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewEventChangeRequest: _TypeAlias = PreviewEventChangeRequest  # noqa: Y015
+
+@_typing.final
+class PreviewEventChangeResponse(_message.Message):
+    """Response of PreviewEventChange."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMPACT_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    OVERRIDE_NEEDED_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Pass it as `confirmation_token`. Empty if the change needs none."""
+    override_needed: _builtins.bool
+    """The change also needs the permission `events.override` and an `override_reason`: the start is less than 72 hours off."""
+    @_builtins.property
+    def impact(self) -> Global___ChangeImpact:
+        """What the change would touch."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """From then on the token is good for nothing."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The service's clock."""
+
+    def __init__(
+        self,
+        *,
+        impact: Global___ChangeImpact | None = ...,
+        token: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        override_needed: _builtins.bool = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "impact", b"impact", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "impact", b"impact", "override_needed", b"override_needed", "server_time", b"server_time", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewEventChangeResponse: _TypeAlias = PreviewEventChangeResponse  # noqa: Y015
+
+@_typing.final
+class ChangeImpact(_message.Message):
+    """What a change of protected fields touches, as capacity has it now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    SCHEDULE_IDS_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    HELD_PLACES_FIELD_NUMBER: _builtins.int
+    SALES_FIELD_NUMBER: _builtins.int
+    SOLD_PLACES_FIELD_NUMBER: _builtins.int
+    CUSTOMERS_FIELD_NUMBER: _builtins.int
+    PLACES_MISSING_FIELD_NUMBER: _builtins.int
+    OPENS_REFUND_WINDOW_FIELD_NUMBER: _builtins.int
+    INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
+    schedules: _builtins.int
+    """How many dates that it concerns have something held or sold."""
+    holds: _builtins.int
+    """Live holds on them."""
+    held_places: _builtins.int
+    """Places in those holds."""
+    sales: _builtins.int
+    """Sales on them, without those returned."""
+    sold_places: _builtins.int
+    """Places in those sales."""
+    customers: _builtins.int
+    """Customers of those holds and sales."""
+    places_missing: _builtins.int
+    """By how many places the new venue or limit is too small for what is held and sold; above 0 the change is refused."""
+    opens_refund_window: _builtins.bool
+    """The change opens a refund window of 48 hours: another venue, or a start moved by more than an hour, with tickets sold."""
+    inventory_version: _builtins.int
+    """The inventory version at which this was true."""
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which protected fields change: `venue_id`, `start_time`."""
+
+    @_builtins.property
+    def schedule_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Dates that it concerns and at which something is held or sold, in the order of their start, at most 200."""
+
+    def __init__(
+        self,
+        *,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+        schedule_ids: _abc.Iterable[_builtins.str] | None = ...,
+        schedules: _builtins.int = ...,
+        holds: _builtins.int = ...,
+        held_places: _builtins.int = ...,
+        sales: _builtins.int = ...,
+        sold_places: _builtins.int = ...,
+        customers: _builtins.int = ...,
+        places_missing: _builtins.int = ...,
+        opens_refund_window: _builtins.bool = ...,
+        inventory_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_fields", b"changed_fields", "customers", b"customers", "held_places", b"held_places", "holds", b"holds", "inventory_version", b"inventory_version", "opens_refund_window", b"opens_refund_window", "places_missing", b"places_missing", "sales", b"sales", "schedule_ids", b"schedule_ids", "schedules", b"schedules", "sold_places", b"sold_places"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeImpact: _TypeAlias = ChangeImpact  # noqa: Y015
+
+@_typing.final
+class UndeleteEventRequest(_message.Message):
+    """Request of UndeleteEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ALLOW_OVERLAP_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Which."""
+    reason: _builtins.str
+    """Why, for the audit log; at most 500 characters."""
+    allow_overlap: _builtins.bool
+    """Allow another event at the same venue and time."""
+    etag: _builtins.str
+    """Only if the event still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        allow_overlap: _builtins.bool = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "etag", b"etag", "event_id", b"event_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteEventRequest: _TypeAlias = UndeleteEventRequest  # noqa: Y015
+
+@_typing.final
+class UndeleteEventResponse(_message.Message):
+    """Response of UndeleteEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_FIELD_NUMBER: _builtins.int
+    effective: _builtins.bool
+    """Whether capacity already obeys; false = it will, as soon as it can be reached."""
+    @_builtins.property
+    def event(self) -> _event_pb2.Event:
+        """The event as it is now."""
+
+    def __init__(
+        self,
+        *,
+        event: _event_pb2.Event | None = ...,
+        effective: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteEventResponse: _TypeAlias = UndeleteEventResponse  # noqa: Y015
+
+@_typing.final
+class CloneEventRequest(_message.Message):
+    """Request of CloneEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VENUE_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    WITH_SECTIONS_FIELD_NUMBER: _builtins.int
+    WITH_PRICE_TIERS_FIELD_NUMBER: _builtins.int
+    ALLOW_OVERLAP_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Which event to copy."""
+    name: _builtins.str
+    """The copy's name; empty = the same."""
+    venue_id: _builtins.str
+    """Where it happens; empty = at the same venue."""
+    external_id: _builtins.str
+    """The caller's own id of the copy."""
+    with_sections: _builtins.bool
+    """Copy the sections with their seats too."""
+    with_price_tiers: _builtins.bool
+    """Copy the price tiers too, their windows moved as the dates are; needs `with_sections` where tiers are of sections."""
+    allow_overlap: _builtins.bool
+    """Allow another event at the same venue and time."""
+    override_reason: _builtins.str
+    """Why a date sooner or later than the organization allows is right; needs the permission `events.override`. At most
+    500 characters.
+    """
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When its first date starts; absent = it has no dates."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        venue_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        external_id: _builtins.str = ...,
+        with_sections: _builtins.bool = ...,
+        with_price_tiers: _builtins.bool = ...,
+        allow_overlap: _builtins.bool = ...,
+        override_reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "event_id", b"event_id", "external_id", b"external_id", "name", b"name", "override_reason", b"override_reason", "request_id", b"request_id", "start_time", b"start_time", "venue_id", b"venue_id", "with_price_tiers", b"with_price_tiers", "with_sections", b"with_sections"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloneEventRequest: _TypeAlias = CloneEventRequest  # noqa: Y015
+
+@_typing.final
+class CloneEventResponse(_message.Message):
+    """Response of CloneEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_FIELD_NUMBER: _builtins.int
+    effective: _builtins.bool
+    """Whether its sections and price tiers are there already; false = they will be, as soon as capacity and pricing can be
+    reached.
+    """
+    @_builtins.property
+    def event(self) -> _event_pb2.Event:
+        """The copy."""
+
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedCompositeFieldContainer[_schedule_pb2.Schedule]:
+        """Its dates in the order of their start, at most 200; ListSchedules has them all."""
+
+    def __init__(
+        self,
+        *,
+        event: _event_pb2.Event | None = ...,
+        schedules: _abc.Iterable[_schedule_pb2.Schedule] | None = ...,
+        effective: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "event", b"event", "schedules", b"schedules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloneEventResponse: _TypeAlias = CloneEventResponse  # noqa: Y015
+
+@_typing.final
+class BatchCreateEventsRequest(_message.Message):
+    """Request of BatchCreateEvents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    ALLOW_OVERLAP_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    allow_overlap: _builtins.bool
+    """Allow other events at the same venue and time."""
+    override_reason: _builtins.str
+    """Why dates sooner or later than the organization allows are right; needs the permission `events.override`. At most
+    500 characters.
+    """
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters. Over REST the Idempotency-Key header."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
+        """What to create, 1–100 events; `name` and `venue_id` of each are required."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_event_pb2.Event] | None = ...,
+        allow_overlap: _builtins.bool = ...,
+        override_reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "events", b"events", "override_reason", b"override_reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateEventsRequest: _TypeAlias = BatchCreateEventsRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateEventsResponse(_message.Message):
+    """Response of BatchCreateEvents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_FIELD_NUMBER: _builtins.int
+    effective: _builtins.bool
+    """Whether capacity already knows all of them; false = it will, as soon as it can be reached."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
+        """The created events, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_event_pb2.Event] | None = ...,
+        effective: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateEventsResponse: _TypeAlias = BatchCreateEventsResponse  # noqa: Y015
+
+@_typing.final
+class GetCancellationReportRequest(_message.Message):
+    """Request of GetCancellationReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCancellationReportRequest: _TypeAlias = GetCancellationReportRequest  # noqa: Y015
+
+@_typing.final
+class GetCancellationReportResponse(_message.Message):
+    """Response of GetCancellationReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def report(self) -> _cancellation_report_pb2.CancellationReport:
+        """The report."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The service's clock."""
+
+    def __init__(
+        self,
+        *,
+        report: _cancellation_report_pb2.CancellationReport | None = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCancellationReportResponse: _TypeAlias = GetCancellationReportResponse  # noqa: Y015
+
+@_typing.final
+class GetEventMetadataRequest(_message.Message):
+    """Request of GetEventMetadata."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEventMetadataRequest: _TypeAlias = GetEventMetadataRequest  # noqa: Y015
+
+@_typing.final
+class GetEventMetadataResponse(_message.Message):
+    """Response of GetEventMetadata."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metadata(self) -> _event_metadata_pb2.EventMetadata:
+        """What the organizer plans and keeps."""
+
+    def __init__(
+        self,
+        *,
+        metadata: _event_metadata_pb2.EventMetadata | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEventMetadataResponse: _TypeAlias = GetEventMetadataResponse  # noqa: Y015
+
+@_typing.final
+class UpdateEventMetadataRequest(_message.Message):
+    """Request of UpdateEventMetadata."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    etag: _builtins.str
+    """Only if the metadata still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def metadata(self) -> _event_metadata_pb2.EventMetadata:
+        """The new values."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields to change; absent = those that are present. A field named here and absent is cleared."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        metadata: _event_metadata_pb2.EventMetadata | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "event_id", b"event_id", "metadata", b"metadata", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateEventMetadataRequest: _TypeAlias = UpdateEventMetadataRequest  # noqa: Y015
+
+@_typing.final
+class UpdateEventMetadataResponse(_message.Message):
+    """Response of UpdateEventMetadata."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metadata(self) -> _event_metadata_pb2.EventMetadata:
+        """What the organizer plans and keeps now."""
+
+    def __init__(
+        self,
+        *,
+        metadata: _event_metadata_pb2.EventMetadata | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateEventMetadataResponse: _TypeAlias = UpdateEventMetadataResponse  # noqa: Y015
+
+@_typing.final
+class GetEventContentRequest(_message.Message):
+    """Request of GetEventContent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    stage: _event_content_pb2.EventContent.Stage.ValueType
+    """Which of the two; default PUBLISHED."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        stage: _event_content_pb2.EventContent.Stage.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEventContentRequest: _TypeAlias = GetEventContentRequest  # noqa: Y015
+
+@_typing.final
+class GetEventContentResponse(_message.Message):
+    """Response of GetEventContent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def content(self) -> _event_content_pb2.EventContent:
+        """The content."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The service's clock."""
+
+    def __init__(
+        self,
+        *,
+        content: _event_content_pb2.EventContent | None = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEventContentResponse: _TypeAlias = GetEventContentResponse  # noqa: Y015
+
+@_typing.final
+class UpdateEventContentRequest(_message.Message):
+    """Request of UpdateEventContent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    PUBLISH_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    publish: _builtins.bool
+    """Publish the draft as it then is."""
+    etag: _builtins.str
+    """Only if the draft still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def content(self) -> _event_content_pb2.EventContent:
+        """The draft's new values."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields to change; absent = those that are present. A field named here and absent is cleared."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        content: _event_content_pb2.EventContent | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        publish: _builtins.bool = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "etag", b"etag", "event_id", b"event_id", "publish", b"publish", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateEventContentRequest: _TypeAlias = UpdateEventContentRequest  # noqa: Y015
+
+@_typing.final
+class UpdateEventContentResponse(_message.Message):
+    """Response of UpdateEventContent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def content(self) -> _event_content_pb2.EventContent:
+        """The draft as it is now."""
+
+    def __init__(
+        self,
+        *,
+        content: _event_content_pb2.EventContent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateEventContentResponse: _TypeAlias = UpdateEventContentResponse  # noqa: Y015
+
+@_typing.final
+class ArchiveEventRequest(_message.Message):
+    """Request of ArchiveEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Which."""
+    reason: _builtins.str
+    """Why, for the audit log; at most 500 characters."""
+    etag: _builtins.str
+    """Only if the event still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "event_id", b"event_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveEventRequest: _TypeAlias = ArchiveEventRequest  # noqa: Y015
+
+@_typing.final
+class ArchiveEventResponse(_message.Message):
+    """Response of ArchiveEvent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event(self) -> _event_pb2.Event:
+        """The event as it is now."""
+
+    def __init__(
+        self,
+        *,
+        event: _event_pb2.Event | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveEventResponse: _TypeAlias = ArchiveEventResponse  # noqa: Y015
+
+@_typing.final
+class RecordInteractionRequest(_message.Message):
+    """Request of RecordInteraction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RecordInteractionRequest._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: RecordInteractionRequest._Kind.ValueType  # 0
+        """Not said; refused."""
+        VIEW: RecordInteractionRequest._Kind.ValueType  # 1
+        """Looked at the event."""
+        INTEREST: RecordInteractionRequest._Kind.ValueType  # 2
+        """Showed interest in it: put it on a list, asked to be reminded."""
+        SHARE: RecordInteractionRequest._Kind.ValueType  # 3
+        """Passed it on."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What somebody did."""
+
+    KIND_UNSPECIFIED: RecordInteractionRequest.Kind.ValueType  # 0
+    """Not said; refused."""
+    VIEW: RecordInteractionRequest.Kind.ValueType  # 1
+    """Looked at the event."""
+    INTEREST: RecordInteractionRequest.Kind.ValueType  # 2
+    """Showed interest in it: put it on a list, asked to be reminded."""
+    SHARE: RecordInteractionRequest.Kind.ValueType  # 3
+    """Passed it on."""
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    kind: Global___RecordInteractionRequest.Kind.ValueType
+    """What."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        kind: Global___RecordInteractionRequest.Kind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordInteractionRequest: _TypeAlias = RecordInteractionRequest  # noqa: Y015
+
+@_typing.final
+class RecordInteractionResponse(_message.Message):
+    """Response of RecordInteraction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTED_FIELD_NUMBER: _builtins.int
+    counted: _builtins.bool
+    """Whether it was counted now; false = it was counted before, this day."""
+    def __init__(
+        self,
+        *,
+        counted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordInteractionResponse: _TypeAlias = RecordInteractionResponse  # noqa: Y015

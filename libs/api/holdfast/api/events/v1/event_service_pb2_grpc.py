@@ -124,6 +124,61 @@ class EventServiceStub:
                 request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ListEventTransitionsRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ListEventTransitionsResponse.FromString,
                 _registered_method=True)
+        self.PreviewEventChange = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/PreviewEventChange',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.PreviewEventChangeRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.PreviewEventChangeResponse.FromString,
+                _registered_method=True)
+        self.UndeleteEvent = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/UndeleteEvent',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UndeleteEventRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UndeleteEventResponse.FromString,
+                _registered_method=True)
+        self.CloneEvent = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/CloneEvent',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.CloneEventRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.CloneEventResponse.FromString,
+                _registered_method=True)
+        self.BatchCreateEvents = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/BatchCreateEvents',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.BatchCreateEventsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.BatchCreateEventsResponse.FromString,
+                _registered_method=True)
+        self.GetCancellationReport = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/GetCancellationReport',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetCancellationReportRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetCancellationReportResponse.FromString,
+                _registered_method=True)
+        self.GetEventMetadata = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/GetEventMetadata',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventMetadataRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventMetadataResponse.FromString,
+                _registered_method=True)
+        self.UpdateEventMetadata = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/UpdateEventMetadata',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventMetadataRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventMetadataResponse.FromString,
+                _registered_method=True)
+        self.GetEventContent = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/GetEventContent',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventContentRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventContentResponse.FromString,
+                _registered_method=True)
+        self.UpdateEventContent = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/UpdateEventContent',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventContentRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventContentResponse.FromString,
+                _registered_method=True)
+        self.ArchiveEvent = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/ArchiveEvent',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ArchiveEventRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ArchiveEventResponse.FromString,
+                _registered_method=True)
+        self.RecordInteraction = channel.unary_unary(
+                '/holdfast.api.events.v1.EventService/RecordInteraction',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.RecordInteractionRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.RecordInteractionResponse.FromString,
+                _registered_method=True)
         self.GetEventControls = channel.unary_unary(
                 '/holdfast.api.events.v1.EventService/GetEventControls',
                 request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventControlsRequest.SerializeToString,
@@ -142,9 +197,12 @@ class EventServiceServicer:
     def CreateEvent(self, request, context):
         """Creates an event in DRAFT, whatever else the request asks for; with `event_date` or `starts_at` also its first date, with
         `capacity` also one general-admission section of that many places. The event and its date are atomic; the
-        section follows as soon as capacity learns of the event. Idempotent by `request_id`.
-        Fails with VENUE_NOT_FOUND, VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT,
-        VENUE_CAPACITY_EXCEEDED, IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a number.
+        section follows as soon as capacity learns of the event. With `seating_config` all seats and their price tiers follow
+        in the same way; with `start_sales` the event is then published and put on sale. Idempotent by `request_id`.
+        Fails with VENUE_NOT_FOUND, CATEGORY_NOT_FOUND, VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE,
+        OVERLAPPING_EVENT, INVALID_SEATING_CONFIG, UNKNOWN_CURRENCY, VENUE_CAPACITY_EXCEEDED, REQUIREMENT_MISSING
+        (`start_sales`), PERMISSION_MISSING (an override, `start_sales`), IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a
+        number.
 
         Example over REST: `POST /api/v1/events` with
         `{"venue_id": "…", "name": "Jazz Night", "starts_at": "2026-07-01T19:00:00+02:00", "capacity": 500}`.
@@ -171,8 +229,9 @@ class EventServiceServicer:
     def UpdateEvent(self, request, context):
         """Changes ordinary fields. Atomic; conditional with `etag`. Idempotent by `request_id`.
         Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, ETAG_MISMATCH, NOT_EDITABLE, INVALID_DATE_RANGE, OVERLAPPING_EVENT,
-        CONFIRMATION_REQUIRED (another venue once anything is held or sold), DEPENDENCY_UNAVAILABLE (the venue changes and
-        capacity cannot be asked, so nothing is changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        CONFIRMATION_REQUIRED (another venue once anything is held or sold), CONFIRMATION_INVALID, PERMISSION_MISSING (an
+        override), CATEGORY_NOT_FOUND, DEPENDENCY_UNAVAILABLE (the venue changes and capacity cannot be asked, so nothing is
+        changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,7 +241,7 @@ class EventServiceServicer:
         """Deletes an event in DRAFT or CANCELLED with nothing held or sold; it can be undeleted. Atomic; conditional with
         `etag`. Deleting twice answers the same. The state does not change.
         Fails with EVENT_NOT_FOUND, NOT_EDITABLE, TICKETS_SOLD, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
-        asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
+        asked, so nothing is deleted), PERMISSION_MISSING (an override), IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -288,6 +347,113 @@ class EventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewEventChange(self, request, context):
+        """Tells what a change of protected fields would touch, and gives the token that UpdateEvent or UpdateSchedule then needs:
+        of the venue, or of a date's start, end, doors, time zone or capacity override. Changes nothing; checks all that the
+        change itself would check, so that a change with a token fails only for what happened since. The token is good once,
+        for five minutes, for this caller and for exactly this change of the event at its present etag.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, VENUE_NOT_FOUND, NOT_EDITABLE, INVALID_DATE_RANGE,
+        UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT, VENUE_CAPACITY_EXCEEDED, VALIDATION_FAILED (no protected field changes),
+        DEPENDENCY_UNAVAILABLE (capacity cannot be asked).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteEvent(self, request, context):
+        """Brings a deleted event back in the state that it had, with its dates, after checking its slug and its dates' overlap
+        again. Atomic; conditional with `etag`. Idempotent by `request_id`; an event that is not deleted answers as it is.
+        Told as EventUpdated.
+        Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND (deleted since), SLUG_TAKEN, OVERLAPPING_EVENT, ETAG_MISMATCH,
+        IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloneEvent(self, request, context):
+        """Creates an event in DRAFT like another one: all its fields but ids, `external_id`, state, counts and history, with
+        what the request changes; its metadata and content draft too. With `start_time` also its live dates, moved so that the
+        first one starts then, at the same wall times. The event, its dates, metadata and content are atomic; sections with
+        their seats, and price tiers, follow if asked for, as soon as capacity and pricing can be reached. Holds, sales and
+        blocks are never copied. Idempotent by `request_id`.
+        Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT,
+        VENUE_CAPACITY_EXCEEDED, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a number.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateEvents(self, request, context):
+        """Creates up to 100 events as CreateEvent does, all or none; events of the batch overlap each other like any other.
+        What follows the commit, sections and seats, follows for each event by itself. Idempotent by `request_id`.
+        Fails with what CreateEvent fails with; the violations and metadata name the item: `events[3].name`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCancellationReport(self, request, context):
+        """Reads what cancelling an event came to, as far as it is. Members only.
+        Fails with EVENT_NOT_FOUND, CANCELLATION_REPORT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEventMetadata(self, request, context):
+        """Reads what the organizer plans and keeps of an event. Members only. Fails with EVENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateEventMetadata(self, request, context):
+        """Changes what the organizer plans and keeps of an event, in every state of it. Atomic; conditional with `etag`.
+        Idempotent by `request_id`. Members only.
+        Fails with EVENT_NOT_FOUND, ETAG_MISMATCH, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEventContent(self, request, context):
+        """Reads an event's content: what is published, or, for members, the draft. What was never published is empty.
+        Fails with EVENT_NOT_FOUND, PERMISSION_MISSING (the draft, for others than members).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateEventContent(self, request, context):
+        """Changes the draft of an event's content, and publishes it in the same commit if asked to; `publish` with the draft's
+        present values publishes what is there. Atomic; conditional with the draft's `etag`. Idempotent by `request_id`.
+        Publishing also needs the permission `events.publish`.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND (in the line-up), ETAG_MISMATCH, PERMISSION_MISSING,
+        VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ArchiveEvent(self, request, context):
+        """Takes a COMPLETED or CANCELLED event out of lists and keeps it: found by id and slug, counted in reports. Its state
+        does not change. Atomic; conditional with `etag`. Idempotent by `request_id`; archiving twice answers the same.
+        Fails with EVENT_NOT_FOUND, INVALID_TRANSITION, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordInteraction(self, request, context):
+        """Counts that somebody looked at an event, showed interest in it or shared it: once a kind, event, principal and day
+        of the mesh's clock in UTC, however often it is called. No history of who did what is kept beyond that day. Counts
+        reach the event's fields within a minute and do not change its etag. Fails with EVENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetEventControls(self, request, context):
         """What capacity must know of an event, read when it meets one that it has not heard of.
         Fails with EVENT_NOT_FOUND.
@@ -383,6 +549,61 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.ListEventTransitions,
                     request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ListEventTransitionsRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ListEventTransitionsResponse.SerializeToString,
+            ),
+            'PreviewEventChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewEventChange,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.PreviewEventChangeRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.PreviewEventChangeResponse.SerializeToString,
+            ),
+            'UndeleteEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteEvent,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UndeleteEventRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UndeleteEventResponse.SerializeToString,
+            ),
+            'CloneEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloneEvent,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.CloneEventRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.CloneEventResponse.SerializeToString,
+            ),
+            'BatchCreateEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateEvents,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.BatchCreateEventsRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.BatchCreateEventsResponse.SerializeToString,
+            ),
+            'GetCancellationReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCancellationReport,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetCancellationReportRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetCancellationReportResponse.SerializeToString,
+            ),
+            'GetEventMetadata': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEventMetadata,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventMetadataRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventMetadataResponse.SerializeToString,
+            ),
+            'UpdateEventMetadata': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateEventMetadata,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventMetadataRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventMetadataResponse.SerializeToString,
+            ),
+            'GetEventContent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEventContent,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventContentRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventContentResponse.SerializeToString,
+            ),
+            'UpdateEventContent': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateEventContent,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventContentRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventContentResponse.SerializeToString,
+            ),
+            'ArchiveEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ArchiveEvent,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ArchiveEventRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ArchiveEventResponse.SerializeToString,
+            ),
+            'RecordInteraction': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordInteraction,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.RecordInteractionRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.RecordInteractionResponse.SerializeToString,
             ),
             'GetEventControls': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEventControls,
@@ -854,6 +1075,303 @@ class EventService:
             '/holdfast.api.events.v1.EventService/ListEventTransitions',
             holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ListEventTransitionsRequest.SerializeToString,
             holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ListEventTransitionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewEventChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/PreviewEventChange',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.PreviewEventChangeRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.PreviewEventChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/UndeleteEvent',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UndeleteEventRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UndeleteEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloneEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/CloneEvent',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.CloneEventRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.CloneEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/BatchCreateEvents',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.BatchCreateEventsRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.BatchCreateEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCancellationReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/GetCancellationReport',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetCancellationReportRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetCancellationReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEventMetadata(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/GetEventMetadata',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventMetadataRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventMetadataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateEventMetadata(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/UpdateEventMetadata',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventMetadataRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventMetadataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEventContent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/GetEventContent',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventContentRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.GetEventContentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateEventContent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/UpdateEventContent',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventContentRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.UpdateEventContentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ArchiveEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/ArchiveEvent',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ArchiveEventRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.ArchiveEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordInteraction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.EventService/RecordInteraction',
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.RecordInteractionRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_event__service__pb2.RecordInteractionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,9 +41,12 @@ class EventServiceStub:
     CreateEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.CreateEventRequest, _event_service_pb2.CreateEventResponse]
     """Creates an event in DRAFT, whatever else the request asks for; with `event_date` or `starts_at` also its first date, with
     `capacity` also one general-admission section of that many places. The event and its date are atomic; the
-    section follows as soon as capacity learns of the event. Idempotent by `request_id`.
-    Fails with VENUE_NOT_FOUND, VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT,
-    VENUE_CAPACITY_EXCEEDED, IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a number.
+    section follows as soon as capacity learns of the event. With `seating_config` all seats and their price tiers follow
+    in the same way; with `start_sales` the event is then published and put on sale. Idempotent by `request_id`.
+    Fails with VENUE_NOT_FOUND, CATEGORY_NOT_FOUND, VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE,
+    OVERLAPPING_EVENT, INVALID_SEATING_CONFIG, UNKNOWN_CURRENCY, VENUE_CAPACITY_EXCEEDED, REQUIREMENT_MISSING
+    (`start_sales`), PERMISSION_MISSING (an override, `start_sales`), IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a
+    number.
 
     Example over REST: `POST /api/v1/events` with
     `{"venue_id": "…", "name": "Jazz Night", "starts_at": "2026-07-01T19:00:00+02:00", "capacity": 500}`.
@@ -57,14 +60,15 @@ class EventServiceStub:
     UpdateEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.UpdateEventRequest, _event_service_pb2.UpdateEventResponse]
     """Changes ordinary fields. Atomic; conditional with `etag`. Idempotent by `request_id`.
     Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, ETAG_MISMATCH, NOT_EDITABLE, INVALID_DATE_RANGE, OVERLAPPING_EVENT,
-    CONFIRMATION_REQUIRED (another venue once anything is held or sold), DEPENDENCY_UNAVAILABLE (the venue changes and
-    capacity cannot be asked, so nothing is changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    CONFIRMATION_REQUIRED (another venue once anything is held or sold), CONFIRMATION_INVALID, PERMISSION_MISSING (an
+    override), CATEGORY_NOT_FOUND, DEPENDENCY_UNAVAILABLE (the venue changes and capacity cannot be asked, so nothing is
+    changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
     """
     DeleteEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.DeleteEventRequest, _event_service_pb2.DeleteEventResponse]
     """Deletes an event in DRAFT or CANCELLED with nothing held or sold; it can be undeleted. Atomic; conditional with
     `etag`. Deleting twice answers the same. The state does not change.
     Fails with EVENT_NOT_FOUND, NOT_EDITABLE, TICKETS_SOLD, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
-    asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
+    asked, so nothing is deleted), PERMISSION_MISSING (an override), IDEMPOTENCY_KEY_REUSED.
     """
     SubmitEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.SubmitEventRequest, _event_service_pb2.SubmitEventResponse]
     """DRAFT → REVIEW: asks for approval.
@@ -118,6 +122,68 @@ class EventServiceStub:
     """Lists the event's history, oldest first, and what is allowed now. Members only.
     Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
     """
+    PreviewEventChange: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.PreviewEventChangeRequest, _event_service_pb2.PreviewEventChangeResponse]
+    """Tells what a change of protected fields would touch, and gives the token that UpdateEvent or UpdateSchedule then needs:
+    of the venue, or of a date's start, end, doors, time zone or capacity override. Changes nothing; checks all that the
+    change itself would check, so that a change with a token fails only for what happened since. The token is good once,
+    for five minutes, for this caller and for exactly this change of the event at its present etag.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, VENUE_NOT_FOUND, NOT_EDITABLE, INVALID_DATE_RANGE,
+    UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT, VENUE_CAPACITY_EXCEEDED, VALIDATION_FAILED (no protected field changes),
+    DEPENDENCY_UNAVAILABLE (capacity cannot be asked).
+    """
+    UndeleteEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.UndeleteEventRequest, _event_service_pb2.UndeleteEventResponse]
+    """Brings a deleted event back in the state that it had, with its dates, after checking its slug and its dates' overlap
+    again. Atomic; conditional with `etag`. Idempotent by `request_id`; an event that is not deleted answers as it is.
+    Told as EventUpdated.
+    Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND (deleted since), SLUG_TAKEN, OVERLAPPING_EVENT, ETAG_MISMATCH,
+    IDEMPOTENCY_KEY_REUSED.
+    """
+    CloneEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.CloneEventRequest, _event_service_pb2.CloneEventResponse]
+    """Creates an event in DRAFT like another one: all its fields but ids, `external_id`, state, counts and history, with
+    what the request changes; its metadata and content draft too. With `start_time` also its live dates, moved so that the
+    first one starts then, at the same wall times. The event, its dates, metadata and content are atomic; sections with
+    their seats, and price tiers, follow if asked for, as soon as capacity and pricing can be reached. Holds, sales and
+    blocks are never copied. Idempotent by `request_id`.
+    Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT,
+    VENUE_CAPACITY_EXCEEDED, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a number.
+    """
+    BatchCreateEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.BatchCreateEventsRequest, _event_service_pb2.BatchCreateEventsResponse]
+    """Creates up to 100 events as CreateEvent does, all or none; events of the batch overlap each other like any other.
+    What follows the commit, sections and seats, follows for each event by itself. Idempotent by `request_id`.
+    Fails with what CreateEvent fails with; the violations and metadata name the item: `events[3].name`.
+    """
+    GetCancellationReport: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetCancellationReportRequest, _event_service_pb2.GetCancellationReportResponse]
+    """Reads what cancelling an event came to, as far as it is. Members only.
+    Fails with EVENT_NOT_FOUND, CANCELLATION_REPORT_NOT_FOUND.
+    """
+    GetEventMetadata: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetEventMetadataRequest, _event_service_pb2.GetEventMetadataResponse]
+    """Reads what the organizer plans and keeps of an event. Members only. Fails with EVENT_NOT_FOUND."""
+    UpdateEventMetadata: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.UpdateEventMetadataRequest, _event_service_pb2.UpdateEventMetadataResponse]
+    """Changes what the organizer plans and keeps of an event, in every state of it. Atomic; conditional with `etag`.
+    Idempotent by `request_id`. Members only.
+    Fails with EVENT_NOT_FOUND, ETAG_MISMATCH, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    GetEventContent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetEventContentRequest, _event_service_pb2.GetEventContentResponse]
+    """Reads an event's content: what is published, or, for members, the draft. What was never published is empty.
+    Fails with EVENT_NOT_FOUND, PERMISSION_MISSING (the draft, for others than members).
+    """
+    UpdateEventContent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.UpdateEventContentRequest, _event_service_pb2.UpdateEventContentResponse]
+    """Changes the draft of an event's content, and publishes it in the same commit if asked to; `publish` with the draft's
+    present values publishes what is there. Atomic; conditional with the draft's `etag`. Idempotent by `request_id`.
+    Publishing also needs the permission `events.publish`.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND (in the line-up), ETAG_MISMATCH, PERMISSION_MISSING,
+    VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    ArchiveEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.ArchiveEventRequest, _event_service_pb2.ArchiveEventResponse]
+    """Takes a COMPLETED or CANCELLED event out of lists and keeps it: found by id and slug, counted in reports. Its state
+    does not change. Atomic; conditional with `etag`. Idempotent by `request_id`; archiving twice answers the same.
+    Fails with EVENT_NOT_FOUND, INVALID_TRANSITION, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
+    RecordInteraction: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.RecordInteractionRequest, _event_service_pb2.RecordInteractionResponse]
+    """Counts that somebody looked at an event, showed interest in it or shared it: once a kind, event, principal and day
+    of the mesh's clock in UTC, however often it is called. No history of who did what is kept beyond that day. Counts
+    reach the event's fields within a minute and do not change its etag. Fails with EVENT_NOT_FOUND.
+    """
     GetEventControls: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetEventControlsRequest, _event_service_pb2.GetEventControlsResponse]
     """What capacity must know of an event, read when it meets one that it has not heard of.
     Fails with EVENT_NOT_FOUND.
@@ -136,9 +202,12 @@ class EventServiceAsyncStub(EventServiceStub):
     CreateEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.CreateEventRequest, _event_service_pb2.CreateEventResponse]  # type: ignore[assignment]
     """Creates an event in DRAFT, whatever else the request asks for; with `event_date` or `starts_at` also its first date, with
     `capacity` also one general-admission section of that many places. The event and its date are atomic; the
-    section follows as soon as capacity learns of the event. Idempotent by `request_id`.
-    Fails with VENUE_NOT_FOUND, VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT,
-    VENUE_CAPACITY_EXCEEDED, IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a number.
+    section follows as soon as capacity learns of the event. With `seating_config` all seats and their price tiers follow
+    in the same way; with `start_sales` the event is then published and put on sale. Idempotent by `request_id`.
+    Fails with VENUE_NOT_FOUND, CATEGORY_NOT_FOUND, VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE,
+    OVERLAPPING_EVENT, INVALID_SEATING_CONFIG, UNKNOWN_CURRENCY, VENUE_CAPACITY_EXCEEDED, REQUIREMENT_MISSING
+    (`start_sales`), PERMISSION_MISSING (an override, `start_sales`), IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a
+    number.
 
     Example over REST: `POST /api/v1/events` with
     `{"venue_id": "…", "name": "Jazz Night", "starts_at": "2026-07-01T19:00:00+02:00", "capacity": 500}`.
@@ -152,14 +221,15 @@ class EventServiceAsyncStub(EventServiceStub):
     UpdateEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.UpdateEventRequest, _event_service_pb2.UpdateEventResponse]  # type: ignore[assignment]
     """Changes ordinary fields. Atomic; conditional with `etag`. Idempotent by `request_id`.
     Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, ETAG_MISMATCH, NOT_EDITABLE, INVALID_DATE_RANGE, OVERLAPPING_EVENT,
-    CONFIRMATION_REQUIRED (another venue once anything is held or sold), DEPENDENCY_UNAVAILABLE (the venue changes and
-    capacity cannot be asked, so nothing is changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    CONFIRMATION_REQUIRED (another venue once anything is held or sold), CONFIRMATION_INVALID, PERMISSION_MISSING (an
+    override), CATEGORY_NOT_FOUND, DEPENDENCY_UNAVAILABLE (the venue changes and capacity cannot be asked, so nothing is
+    changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
     """
     DeleteEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.DeleteEventRequest, _event_service_pb2.DeleteEventResponse]  # type: ignore[assignment]
     """Deletes an event in DRAFT or CANCELLED with nothing held or sold; it can be undeleted. Atomic; conditional with
     `etag`. Deleting twice answers the same. The state does not change.
     Fails with EVENT_NOT_FOUND, NOT_EDITABLE, TICKETS_SOLD, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
-    asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
+    asked, so nothing is deleted), PERMISSION_MISSING (an override), IDEMPOTENCY_KEY_REUSED.
     """
     SubmitEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.SubmitEventRequest, _event_service_pb2.SubmitEventResponse]  # type: ignore[assignment]
     """DRAFT → REVIEW: asks for approval.
@@ -213,6 +283,68 @@ class EventServiceAsyncStub(EventServiceStub):
     """Lists the event's history, oldest first, and what is allowed now. Members only.
     Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
     """
+    PreviewEventChange: _aio.UnaryUnaryMultiCallable[_event_service_pb2.PreviewEventChangeRequest, _event_service_pb2.PreviewEventChangeResponse]  # type: ignore[assignment]
+    """Tells what a change of protected fields would touch, and gives the token that UpdateEvent or UpdateSchedule then needs:
+    of the venue, or of a date's start, end, doors, time zone or capacity override. Changes nothing; checks all that the
+    change itself would check, so that a change with a token fails only for what happened since. The token is good once,
+    for five minutes, for this caller and for exactly this change of the event at its present etag.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, VENUE_NOT_FOUND, NOT_EDITABLE, INVALID_DATE_RANGE,
+    UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT, VENUE_CAPACITY_EXCEEDED, VALIDATION_FAILED (no protected field changes),
+    DEPENDENCY_UNAVAILABLE (capacity cannot be asked).
+    """
+    UndeleteEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.UndeleteEventRequest, _event_service_pb2.UndeleteEventResponse]  # type: ignore[assignment]
+    """Brings a deleted event back in the state that it had, with its dates, after checking its slug and its dates' overlap
+    again. Atomic; conditional with `etag`. Idempotent by `request_id`; an event that is not deleted answers as it is.
+    Told as EventUpdated.
+    Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND (deleted since), SLUG_TAKEN, OVERLAPPING_EVENT, ETAG_MISMATCH,
+    IDEMPOTENCY_KEY_REUSED.
+    """
+    CloneEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.CloneEventRequest, _event_service_pb2.CloneEventResponse]  # type: ignore[assignment]
+    """Creates an event in DRAFT like another one: all its fields but ids, `external_id`, state, counts and history, with
+    what the request changes; its metadata and content draft too. With `start_time` also its live dates, moved so that the
+    first one starts then, at the same wall times. The event, its dates, metadata and content are atomic; sections with
+    their seats, and price tiers, follow if asked for, as soon as capacity and pricing can be reached. Holds, sales and
+    blocks are never copied. Idempotent by `request_id`.
+    Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT,
+    VENUE_CAPACITY_EXCEEDED, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a number.
+    """
+    BatchCreateEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.BatchCreateEventsRequest, _event_service_pb2.BatchCreateEventsResponse]  # type: ignore[assignment]
+    """Creates up to 100 events as CreateEvent does, all or none; events of the batch overlap each other like any other.
+    What follows the commit, sections and seats, follows for each event by itself. Idempotent by `request_id`.
+    Fails with what CreateEvent fails with; the violations and metadata name the item: `events[3].name`.
+    """
+    GetCancellationReport: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetCancellationReportRequest, _event_service_pb2.GetCancellationReportResponse]  # type: ignore[assignment]
+    """Reads what cancelling an event came to, as far as it is. Members only.
+    Fails with EVENT_NOT_FOUND, CANCELLATION_REPORT_NOT_FOUND.
+    """
+    GetEventMetadata: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetEventMetadataRequest, _event_service_pb2.GetEventMetadataResponse]  # type: ignore[assignment]
+    """Reads what the organizer plans and keeps of an event. Members only. Fails with EVENT_NOT_FOUND."""
+    UpdateEventMetadata: _aio.UnaryUnaryMultiCallable[_event_service_pb2.UpdateEventMetadataRequest, _event_service_pb2.UpdateEventMetadataResponse]  # type: ignore[assignment]
+    """Changes what the organizer plans and keeps of an event, in every state of it. Atomic; conditional with `etag`.
+    Idempotent by `request_id`. Members only.
+    Fails with EVENT_NOT_FOUND, ETAG_MISMATCH, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    GetEventContent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetEventContentRequest, _event_service_pb2.GetEventContentResponse]  # type: ignore[assignment]
+    """Reads an event's content: what is published, or, for members, the draft. What was never published is empty.
+    Fails with EVENT_NOT_FOUND, PERMISSION_MISSING (the draft, for others than members).
+    """
+    UpdateEventContent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.UpdateEventContentRequest, _event_service_pb2.UpdateEventContentResponse]  # type: ignore[assignment]
+    """Changes the draft of an event's content, and publishes it in the same commit if asked to; `publish` with the draft's
+    present values publishes what is there. Atomic; conditional with the draft's `etag`. Idempotent by `request_id`.
+    Publishing also needs the permission `events.publish`.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND (in the line-up), ETAG_MISMATCH, PERMISSION_MISSING,
+    VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    ArchiveEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ArchiveEventRequest, _event_service_pb2.ArchiveEventResponse]  # type: ignore[assignment]
+    """Takes a COMPLETED or CANCELLED event out of lists and keeps it: found by id and slug, counted in reports. Its state
+    does not change. Atomic; conditional with `etag`. Idempotent by `request_id`; archiving twice answers the same.
+    Fails with EVENT_NOT_FOUND, INVALID_TRANSITION, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
+    RecordInteraction: _aio.UnaryUnaryMultiCallable[_event_service_pb2.RecordInteractionRequest, _event_service_pb2.RecordInteractionResponse]  # type: ignore[assignment]
+    """Counts that somebody looked at an event, showed interest in it or shared it: once a kind, event, principal and day
+    of the mesh's clock in UTC, however often it is called. No history of who did what is kept beyond that day. Counts
+    reach the event's fields within a minute and do not change its etag. Fails with EVENT_NOT_FOUND.
+    """
     GetEventControls: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetEventControlsRequest, _event_service_pb2.GetEventControlsResponse]  # type: ignore[assignment]
     """What capacity must know of an event, read when it meets one that it has not heard of.
     Fails with EVENT_NOT_FOUND.
@@ -234,9 +366,12 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_event_service_pb2.CreateEventResponse, _abc.Awaitable[_event_service_pb2.CreateEventResponse]]:
         """Creates an event in DRAFT, whatever else the request asks for; with `event_date` or `starts_at` also its first date, with
         `capacity` also one general-admission section of that many places. The event and its date are atomic; the
-        section follows as soon as capacity learns of the event. Idempotent by `request_id`.
-        Fails with VENUE_NOT_FOUND, VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT,
-        VENUE_CAPACITY_EXCEEDED, IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a number.
+        section follows as soon as capacity learns of the event. With `seating_config` all seats and their price tiers follow
+        in the same way; with `start_sales` the event is then published and put on sale. Idempotent by `request_id`.
+        Fails with VENUE_NOT_FOUND, CATEGORY_NOT_FOUND, VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE,
+        OVERLAPPING_EVENT, INVALID_SEATING_CONFIG, UNKNOWN_CURRENCY, VENUE_CAPACITY_EXCEEDED, REQUIREMENT_MISSING
+        (`start_sales`), PERMISSION_MISSING (an override, `start_sales`), IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a
+        number.
 
         Example over REST: `POST /api/v1/events` with
         `{"venue_id": "…", "name": "Jazz Night", "starts_at": "2026-07-01T19:00:00+02:00", "capacity": 500}`.
@@ -268,8 +403,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_event_service_pb2.UpdateEventResponse, _abc.Awaitable[_event_service_pb2.UpdateEventResponse]]:
         """Changes ordinary fields. Atomic; conditional with `etag`. Idempotent by `request_id`.
         Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, ETAG_MISMATCH, NOT_EDITABLE, INVALID_DATE_RANGE, OVERLAPPING_EVENT,
-        CONFIRMATION_REQUIRED (another venue once anything is held or sold), DEPENDENCY_UNAVAILABLE (the venue changes and
-        capacity cannot be asked, so nothing is changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        CONFIRMATION_REQUIRED (another venue once anything is held or sold), CONFIRMATION_INVALID, PERMISSION_MISSING (an
+        override), CATEGORY_NOT_FOUND, DEPENDENCY_UNAVAILABLE (the venue changes and capacity cannot be asked, so nothing is
+        changed), VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -281,7 +417,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes an event in DRAFT or CANCELLED with nothing held or sold; it can be undeleted. Atomic; conditional with
         `etag`. Deleting twice answers the same. The state does not change.
         Fails with EVENT_NOT_FOUND, NOT_EDITABLE, TICKETS_SOLD, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
-        asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
+        asked, so nothing is deleted), PERMISSION_MISSING (an override), IDEMPOTENCY_KEY_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -406,6 +542,134 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_event_service_pb2.ListEventTransitionsResponse, _abc.Awaitable[_event_service_pb2.ListEventTransitionsResponse]]:
         """Lists the event's history, oldest first, and what is allowed now. Members only.
         Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewEventChange(
+        self,
+        request: _event_service_pb2.PreviewEventChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.PreviewEventChangeResponse, _abc.Awaitable[_event_service_pb2.PreviewEventChangeResponse]]:
+        """Tells what a change of protected fields would touch, and gives the token that UpdateEvent or UpdateSchedule then needs:
+        of the venue, or of a date's start, end, doors, time zone or capacity override. Changes nothing; checks all that the
+        change itself would check, so that a change with a token fails only for what happened since. The token is good once,
+        for five minutes, for this caller and for exactly this change of the event at its present etag.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, VENUE_NOT_FOUND, NOT_EDITABLE, INVALID_DATE_RANGE,
+        UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT, VENUE_CAPACITY_EXCEEDED, VALIDATION_FAILED (no protected field changes),
+        DEPENDENCY_UNAVAILABLE (capacity cannot be asked).
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteEvent(
+        self,
+        request: _event_service_pb2.UndeleteEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.UndeleteEventResponse, _abc.Awaitable[_event_service_pb2.UndeleteEventResponse]]:
+        """Brings a deleted event back in the state that it had, with its dates, after checking its slug and its dates' overlap
+        again. Atomic; conditional with `etag`. Idempotent by `request_id`; an event that is not deleted answers as it is.
+        Told as EventUpdated.
+        Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND (deleted since), SLUG_TAKEN, OVERLAPPING_EVENT, ETAG_MISMATCH,
+        IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def CloneEvent(
+        self,
+        request: _event_service_pb2.CloneEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.CloneEventResponse, _abc.Awaitable[_event_service_pb2.CloneEventResponse]]:
+        """Creates an event in DRAFT like another one: all its fields but ids, `external_id`, state, counts and history, with
+        what the request changes; its metadata and content draft too. With `start_time` also its live dates, moved so that the
+        first one starts then, at the same wall times. The event, its dates, metadata and content are atomic; sections with
+        their seats, and price tiers, follow if asked for, as soon as capacity and pricing can be reached. Holds, sales and
+        blocks are never copied. Idempotent by `request_id`.
+        Fails with EVENT_NOT_FOUND, VENUE_NOT_FOUND, INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT,
+        VENUE_CAPACITY_EXCEEDED, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED. A slug that is taken gets a number.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCreateEvents(
+        self,
+        request: _event_service_pb2.BatchCreateEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.BatchCreateEventsResponse, _abc.Awaitable[_event_service_pb2.BatchCreateEventsResponse]]:
+        """Creates up to 100 events as CreateEvent does, all or none; events of the batch overlap each other like any other.
+        What follows the commit, sections and seats, follows for each event by itself. Idempotent by `request_id`.
+        Fails with what CreateEvent fails with; the violations and metadata name the item: `events[3].name`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCancellationReport(
+        self,
+        request: _event_service_pb2.GetCancellationReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.GetCancellationReportResponse, _abc.Awaitable[_event_service_pb2.GetCancellationReportResponse]]:
+        """Reads what cancelling an event came to, as far as it is. Members only.
+        Fails with EVENT_NOT_FOUND, CANCELLATION_REPORT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetEventMetadata(
+        self,
+        request: _event_service_pb2.GetEventMetadataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.GetEventMetadataResponse, _abc.Awaitable[_event_service_pb2.GetEventMetadataResponse]]:
+        """Reads what the organizer plans and keeps of an event. Members only. Fails with EVENT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def UpdateEventMetadata(
+        self,
+        request: _event_service_pb2.UpdateEventMetadataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.UpdateEventMetadataResponse, _abc.Awaitable[_event_service_pb2.UpdateEventMetadataResponse]]:
+        """Changes what the organizer plans and keeps of an event, in every state of it. Atomic; conditional with `etag`.
+        Idempotent by `request_id`. Members only.
+        Fails with EVENT_NOT_FOUND, ETAG_MISMATCH, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetEventContent(
+        self,
+        request: _event_service_pb2.GetEventContentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.GetEventContentResponse, _abc.Awaitable[_event_service_pb2.GetEventContentResponse]]:
+        """Reads an event's content: what is published, or, for members, the draft. What was never published is empty.
+        Fails with EVENT_NOT_FOUND, PERMISSION_MISSING (the draft, for others than members).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateEventContent(
+        self,
+        request: _event_service_pb2.UpdateEventContentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.UpdateEventContentResponse, _abc.Awaitable[_event_service_pb2.UpdateEventContentResponse]]:
+        """Changes the draft of an event's content, and publishes it in the same commit if asked to; `publish` with the draft's
+        present values publishes what is there. Atomic; conditional with the draft's `etag`. Idempotent by `request_id`.
+        Publishing also needs the permission `events.publish`.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND (in the line-up), ETAG_MISMATCH, PERMISSION_MISSING,
+        VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ArchiveEvent(
+        self,
+        request: _event_service_pb2.ArchiveEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.ArchiveEventResponse, _abc.Awaitable[_event_service_pb2.ArchiveEventResponse]]:
+        """Takes a COMPLETED or CANCELLED event out of lists and keeps it: found by id and slug, counted in reports. Its state
+        does not change. Atomic; conditional with `etag`. Idempotent by `request_id`; archiving twice answers the same.
+        Fails with EVENT_NOT_FOUND, INVALID_TRANSITION, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordInteraction(
+        self,
+        request: _event_service_pb2.RecordInteractionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.RecordInteractionResponse, _abc.Awaitable[_event_service_pb2.RecordInteractionResponse]]:
+        """Counts that somebody looked at an event, showed interest in it or shared it: once a kind, event, principal and day
+        of the mesh's clock in UTC, however often it is called. No history of who did what is kept beyond that day. Counts
+        reach the event's fields within a minute and do not change its etag. Fails with EVENT_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

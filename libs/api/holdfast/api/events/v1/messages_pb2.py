@@ -23,34 +23,68 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_policy__pb2
+from holdfast.api.events.v1 import api_key_pb2 as holdfast_dot_api_dot_events_dot_v1_dot_api__key__pb2
 from holdfast.api.events.v1 import event_pb2 as holdfast_dot_api_dot_events_dot_v1_dot_event__pb2
 from holdfast.api.events.v1 import organization_pb2 as holdfast_dot_api_dot_events_dot_v1_dot_organization__pb2
 from holdfast.api.events.v1 import venue_pb2 as holdfast_dot_api_dot_events_dot_v1_dot_venue__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%holdfast/api/events/v1/messages.proto\x12\x16holdfast.api.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"holdfast/api/events/v1/event.proto\x1a)holdfast/api/events/v1/organization.proto\x1a\"holdfast/api/events/v1/venue.proto\"\xa5\x01\n\x0c\x45ventCreated\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Event\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbd\x01\n\x0c\x45ventUpdated\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Event\x12\x16\n\x0e\x63hanged_fields\x18\x03 \x03(\t\x12.\n\noccur_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa7\x01\n\x0e\x45ventPublished\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Event\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x01\n\x11\x45ventStateChanged\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12;\n\ntransition\x18\x02 \x01(\x0b\x32\'.holdfast.api.events.v1.EventTransition\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\x0e\x45ventCancelled\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12.\n\noccur_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb8\x01\n\x10\x45ventRescheduled\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12;\n\ntransition\x18\x02 \x01(\x0b\x32\'.holdfast.api.events.v1.EventTransition\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x01\n\x0c\x45ventDeleted\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x0cVenueChanged\x12,\n\x05venue\x18\x01 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Venue\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x01\n\x13OrganizationChanged\x12:\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.Organization\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%holdfast/api/events/v1/messages.proto\x12\x16holdfast.api.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#holdfast/api/common/v1/policy.proto\x1a$holdfast/api/events/v1/api_key.proto\x1a\"holdfast/api/events/v1/event.proto\x1a)holdfast/api/events/v1/organization.proto\x1a\"holdfast/api/events/v1/venue.proto\"\xf8\x01\n\x0c\x45ventCreated\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Event\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:Q\xc2\xb8\x19M\n\x05\x65vent\x12\x11\x63ontrols.event_id\x1a\x10\x63ontrols.version\"\x08\x63\x61pacity*\x15\x45ventService.GetEvent\"\x90\x02\n\x0c\x45ventUpdated\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Event\x12\x16\n\x0e\x63hanged_fields\x18\x03 \x03(\t\x12.\n\noccur_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:Q\xc2\xb8\x19M\n\x05\x65vent\x12\x11\x63ontrols.event_id\x1a\x10\x63ontrols.version\"\x08\x63\x61pacity*\x15\x45ventService.GetEvent\"\xfa\x01\n\x0e\x45ventPublished\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Event\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:Q\xc2\xb8\x19M\n\x05\x65vent\x12\x11\x63ontrols.event_id\x1a\x10\x63ontrols.version\"\x08\x63\x61pacity*\x15\x45ventService.GetEvent\"\x8c\x02\n\x11\x45ventStateChanged\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12;\n\ntransition\x18\x02 \x01(\x0b\x32\'.holdfast.api.events.v1.EventTransition\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:Q\xc2\xb8\x19M\n\x05\x65vent\x12\x11\x63ontrols.event_id\x1a\x10\x63ontrols.version\"\x08\x63\x61pacity*\x15\x45ventService.GetEvent\"\xeb\x01\n\x0e\x45ventCancelled\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12.\n\noccur_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:Q\xc2\xb8\x19M\n\x05\x65vent\x12\x11\x63ontrols.event_id\x1a\x10\x63ontrols.version\"\x08\x63\x61pacity*\x15\x45ventService.GetEvent\"\x8b\x02\n\x10\x45ventRescheduled\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12;\n\ntransition\x18\x02 \x01(\x0b\x32\'.holdfast.api.events.v1.EventTransition\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:Q\xc2\xb8\x19M\n\x05\x65vent\x12\x11\x63ontrols.event_id\x1a\x10\x63ontrols.version\"\x08\x63\x61pacity*\x15\x45ventService.GetEvent\"\xd9\x01\n\x0c\x45ventDeleted\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:Q\xc2\xb8\x19M\n\x05\x65vent\x12\x11\x63ontrols.event_id\x1a\x10\x63ontrols.version\"\x08\x63\x61pacity*\x15\x45ventService.GetEvent\"\xc4\x04\n\x17\x45ventRefundWindowOpened\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12\x44\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x35.holdfast.api.events.v1.EventRefundWindowOpened.Cause\x12\x14\n\x0cschedule_ids\x18\x03 \x03(\t\x12\x37\n\x13previous_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11previous_venue_id\x18\x05 \x01(\t\x12\x10\n\x08venue_id\x18\x06 \x01(\t\x12\x35\n\x11window_start_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fwindow_end_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\noccur_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x0e\n\nTIME_MOVED\x10\x01\x12\x0f\n\x0bVENUE_MOVED\x10\x02:Q\xc2\xb8\x19M\n\x05\x65vent\x12\x11\x63ontrols.event_id\x1a\x10\x63ontrols.version\"\x08\x63\x61pacity*\x15\x45ventService.GetEvent\"\xce\x02\n\x10\x45ventReminderDue\x12\x37\n\x08\x63ontrols\x18\x01 \x01(\x0b\x32%.holdfast.api.events.v1.EventControls\x12\x13\n\x0bschedule_id\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nevent_name\x18\x04 \x01(\t\x12\x12\n\nvenue_name\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12.\n\noccur_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:Q\xc2\xb8\x19M\n\x05\x65vent\x12\x11\x63ontrols.event_id\x1a\x10\x63ontrols.version\"\x08\x63\x61pacity*\x15\x45ventService.GetEvent\"\xb6\x01\n\x0cVenueChanged\x12,\n\x05venue\x18\x01 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Venue\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:7\xc2\xb8\x19\x33\n\x05venue\x12\x08venue.id\x1a\x07version*\x15VenueService.GetVenue0\x01\"\xf0\x01\n\x13OrganizationChanged\x12:\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.Organization\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12.\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:\\\xc2\xb8\x19X\n\x0corganization\x12\x0forganization.id\x1a\x07version\"\x07gateway*#OrganizationService.GetOrganization0\x01\"\xa6\x02\n\rApiKeyRevoked\x12\x12\n\napi_key_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12/\n\x07\x61pi_key\x18\x03 \x01(\x0b\x32\x1e.holdfast.api.events.v1.ApiKey\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12\x0f\n\x07revoked\x18\x05 \x01(\x08\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12.\n\noccur_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:F\xc2\xb8\x19\x42\n\x07\x41PI key\x12\napi_key_id\x1a\x07version\"\x07gateway*\x17\x41piKeyService.GetApiKey0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.api.events.v1.messages_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENTCREATED']._serialized_start=214
-  _globals['_EVENTCREATED']._serialized_end=379
-  _globals['_EVENTUPDATED']._serialized_start=382
-  _globals['_EVENTUPDATED']._serialized_end=571
-  _globals['_EVENTPUBLISHED']._serialized_start=574
-  _globals['_EVENTPUBLISHED']._serialized_end=741
-  _globals['_EVENTSTATECHANGED']._serialized_start=744
-  _globals['_EVENTSTATECHANGED']._serialized_end=929
-  _globals['_EVENTCANCELLED']._serialized_start=932
-  _globals['_EVENTCANCELLED']._serialized_end=1084
-  _globals['_EVENTRESCHEDULED']._serialized_start=1087
-  _globals['_EVENTRESCHEDULED']._serialized_end=1271
-  _globals['_EVENTDELETED']._serialized_start=1274
-  _globals['_EVENTDELETED']._serialized_end=1408
-  _globals['_VENUECHANGED']._serialized_start=1410
-  _globals['_VENUECHANGED']._serialized_end=1535
-  _globals['_ORGANIZATIONCHANGED']._serialized_start=1538
-  _globals['_ORGANIZATIONCHANGED']._serialized_end=1684
+  _globals['_EVENTCREATED']._loaded_options = None
+  _globals['_EVENTCREATED']._serialized_options = b'\302\270\031M\n\005event\022\021controls.event_id\032\020controls.version\"\010capacity*\025EventService.GetEvent'
+  _globals['_EVENTUPDATED']._loaded_options = None
+  _globals['_EVENTUPDATED']._serialized_options = b'\302\270\031M\n\005event\022\021controls.event_id\032\020controls.version\"\010capacity*\025EventService.GetEvent'
+  _globals['_EVENTPUBLISHED']._loaded_options = None
+  _globals['_EVENTPUBLISHED']._serialized_options = b'\302\270\031M\n\005event\022\021controls.event_id\032\020controls.version\"\010capacity*\025EventService.GetEvent'
+  _globals['_EVENTSTATECHANGED']._loaded_options = None
+  _globals['_EVENTSTATECHANGED']._serialized_options = b'\302\270\031M\n\005event\022\021controls.event_id\032\020controls.version\"\010capacity*\025EventService.GetEvent'
+  _globals['_EVENTCANCELLED']._loaded_options = None
+  _globals['_EVENTCANCELLED']._serialized_options = b'\302\270\031M\n\005event\022\021controls.event_id\032\020controls.version\"\010capacity*\025EventService.GetEvent'
+  _globals['_EVENTRESCHEDULED']._loaded_options = None
+  _globals['_EVENTRESCHEDULED']._serialized_options = b'\302\270\031M\n\005event\022\021controls.event_id\032\020controls.version\"\010capacity*\025EventService.GetEvent'
+  _globals['_EVENTDELETED']._loaded_options = None
+  _globals['_EVENTDELETED']._serialized_options = b'\302\270\031M\n\005event\022\021controls.event_id\032\020controls.version\"\010capacity*\025EventService.GetEvent'
+  _globals['_EVENTREFUNDWINDOWOPENED']._loaded_options = None
+  _globals['_EVENTREFUNDWINDOWOPENED']._serialized_options = b'\302\270\031M\n\005event\022\021controls.event_id\032\020controls.version\"\010capacity*\025EventService.GetEvent'
+  _globals['_EVENTREMINDERDUE']._loaded_options = None
+  _globals['_EVENTREMINDERDUE']._serialized_options = b'\302\270\031M\n\005event\022\021controls.event_id\032\020controls.version\"\010capacity*\025EventService.GetEvent'
+  _globals['_VENUECHANGED']._loaded_options = None
+  _globals['_VENUECHANGED']._serialized_options = b'\302\270\0313\n\005venue\022\010venue.id\032\007version*\025VenueService.GetVenue0\001'
+  _globals['_ORGANIZATIONCHANGED']._loaded_options = None
+  _globals['_ORGANIZATIONCHANGED']._serialized_options = b'\302\270\031X\n\014organization\022\017organization.id\032\007version\"\007gateway*#OrganizationService.GetOrganization0\001'
+  _globals['_APIKEYREVOKED']._loaded_options = None
+  _globals['_APIKEYREVOKED']._serialized_options = b'\302\270\031B\n\007API key\022\napi_key_id\032\007version\"\007gateway*\027ApiKeyService.GetApiKey0\001'
+  _globals['_EVENTCREATED']._serialized_start=289
+  _globals['_EVENTCREATED']._serialized_end=537
+  _globals['_EVENTUPDATED']._serialized_start=540
+  _globals['_EVENTUPDATED']._serialized_end=812
+  _globals['_EVENTPUBLISHED']._serialized_start=815
+  _globals['_EVENTPUBLISHED']._serialized_end=1065
+  _globals['_EVENTSTATECHANGED']._serialized_start=1068
+  _globals['_EVENTSTATECHANGED']._serialized_end=1336
+  _globals['_EVENTCANCELLED']._serialized_start=1339
+  _globals['_EVENTCANCELLED']._serialized_end=1574
+  _globals['_EVENTRESCHEDULED']._serialized_start=1577
+  _globals['_EVENTRESCHEDULED']._serialized_end=1844
+  _globals['_EVENTDELETED']._serialized_start=1847
+  _globals['_EVENTDELETED']._serialized_end=2064
+  _globals['_EVENTREFUNDWINDOWOPENED']._serialized_start=2067
+  _globals['_EVENTREFUNDWINDOWOPENED']._serialized_end=2647
+  _globals['_EVENTREFUNDWINDOWOPENED_CAUSE']._serialized_start=2501
+  _globals['_EVENTREFUNDWINDOWOPENED_CAUSE']._serialized_end=2564
+  _globals['_EVENTREMINDERDUE']._serialized_start=2650
+  _globals['_EVENTREMINDERDUE']._serialized_end=2984
+  _globals['_VENUECHANGED']._serialized_start=2987
+  _globals['_VENUECHANGED']._serialized_end=3169
+  _globals['_ORGANIZATIONCHANGED']._serialized_start=3172
+  _globals['_ORGANIZATIONCHANGED']._serialized_end=3412
+  _globals['_APIKEYREVOKED']._serialized_start=3415
+  _globals['_APIKEYREVOKED']._serialized_end=3709
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from holdfast.api.events.v1 import api_key_pb2 as _api_key_pb2
 from holdfast.api.events.v1 import event_pb2 as _event_pb2
 from holdfast.api.events.v1 import organization_pb2 as _organization_pb2
 from holdfast.api.events.v1 import venue_pb2 as _venue_pb2
@@ -286,6 +288,151 @@ class EventDeleted(_message.Message):
 Global___EventDeleted: _TypeAlias = EventDeleted  # noqa: Y015
 
 @_typing.final
+class EventRefundWindowOpened(_message.Message):
+    """An event with tickets sold was moved by more than an hour, or to another venue: whoever takes the payments should let
+    its customers return them until `window_end_time`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Cause:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[EventRefundWindowOpened._Cause.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CAUSE_UNSPECIFIED: EventRefundWindowOpened._Cause.ValueType  # 0
+        """Never sent."""
+        TIME_MOVED: EventRefundWindowOpened._Cause.ValueType  # 1
+        """A date starts more than an hour sooner or later."""
+        VENUE_MOVED: EventRefundWindowOpened._Cause.ValueType  # 2
+        """It happens at another venue."""
+
+    class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
+        """Why."""
+
+    CAUSE_UNSPECIFIED: EventRefundWindowOpened.Cause.ValueType  # 0
+    """Never sent."""
+    TIME_MOVED: EventRefundWindowOpened.Cause.ValueType  # 1
+    """A date starts more than an hour sooner or later."""
+    VENUE_MOVED: EventRefundWindowOpened.Cause.ValueType  # 2
+    """It happens at another venue."""
+
+    CONTROLS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_IDS_FIELD_NUMBER: _builtins.int
+    PREVIOUS_START_TIME_FIELD_NUMBER: _builtins.int
+    PREVIOUS_VENUE_ID_FIELD_NUMBER: _builtins.int
+    VENUE_ID_FIELD_NUMBER: _builtins.int
+    WINDOW_START_TIME_FIELD_NUMBER: _builtins.int
+    WINDOW_END_TIME_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    cause: Global___EventRefundWindowOpened.Cause.ValueType
+    """Why."""
+    previous_venue_id: _builtins.str
+    """Of VENUE_MOVED: where it happened before."""
+    venue_id: _builtins.str
+    """Of VENUE_MOVED: where it happens now."""
+    @_builtins.property
+    def controls(self) -> _event_pb2.EventControls:
+        """What capacity must know, with the version."""
+
+    @_builtins.property
+    def schedule_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The dates whose tickets may be returned, at most 730."""
+
+    @_builtins.property
+    def previous_start_time(self) -> _timestamp_pb2.Timestamp:
+        """Of TIME_MOVED: when the date started before; `controls` has when it starts now."""
+
+    @_builtins.property
+    def window_start_time(self) -> _timestamp_pb2.Timestamp:
+        """Tickets sold before `window_start_time` may be returned."""
+
+    @_builtins.property
+    def window_end_time(self) -> _timestamp_pb2.Timestamp:
+        """From then on they may not."""
+
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        controls: _event_pb2.EventControls | None = ...,
+        cause: Global___EventRefundWindowOpened.Cause.ValueType = ...,
+        schedule_ids: _abc.Iterable[_builtins.str] | None = ...,
+        previous_start_time: _timestamp_pb2.Timestamp | None = ...,
+        previous_venue_id: _builtins.str = ...,
+        venue_id: _builtins.str = ...,
+        window_start_time: _timestamp_pb2.Timestamp | None = ...,
+        window_end_time: _timestamp_pb2.Timestamp | None = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "occur_time", b"occur_time", "previous_start_time", b"previous_start_time", "window_end_time", b"window_end_time", "window_start_time", b"window_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "controls", b"controls", "occur_time", b"occur_time", "previous_start_time", b"previous_start_time", "previous_venue_id", b"previous_venue_id", "schedule_ids", b"schedule_ids", "venue_id", b"venue_id", "window_end_time", b"window_end_time", "window_start_time", b"window_start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventRefundWindowOpened: _TypeAlias = EventRefundWindowOpened  # noqa: Y015
+
+@_typing.final
+class EventReminderDue(_message.Message):
+    """A live date starts soon: it is time to remind those who have tickets. Once a date and start: a date that is moved is
+    reminded of again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTROLS_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
+    VENUE_NAME_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    schedule_id: _builtins.str
+    """Which date."""
+    event_name: _builtins.str
+    """The event's name, for the reminder."""
+    venue_name: _builtins.str
+    """The venue's name, for the reminder."""
+    time_zone: _builtins.str
+    """IANA zone in which the date is announced."""
+    @_builtins.property
+    def controls(self) -> _event_pb2.EventControls:
+        """What capacity must know, with the version."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it starts."""
+
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        controls: _event_pb2.EventControls | None = ...,
+        schedule_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        event_name: _builtins.str = ...,
+        venue_name: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "occur_time", b"occur_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "event_name", b"event_name", "occur_time", b"occur_time", "schedule_id", b"schedule_id", "start_time", b"start_time", "time_zone", b"time_zone", "venue_name", b"venue_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventReminderDue: _TypeAlias = EventReminderDue  # noqa: Y015
+
+@_typing.final
 class VenueChanged(_message.Message):
     """A venue was created or changed. Aggregate: the venue."""
 
@@ -352,3 +499,59 @@ class OrganizationChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrganizationChanged: _TypeAlias = OrganizationChanged  # noqa: Y015
+
+@_typing.final
+class ApiKeyRevoked(_message.Message):
+    """An API key, or the secret that it had before a rotation, opens nothing any more. Aggregate: the API key. The gateway
+    drops what it keeps of the key.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    REVOKED_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    api_key_id: _builtins.str
+    """Which key."""
+    organization_id: _builtins.str
+    """Whose."""
+    prefix: _builtins.str
+    """The first characters of the secret that opens nothing any more."""
+    revoked: _builtins.bool
+    """Whether the key itself was revoked; false = only a secret from before a rotation ended."""
+    version: _builtins.int
+    """Counts the key's messages, gapless."""
+    actor: _builtins.str
+    """Who."""
+    @_builtins.property
+    def api_key(self) -> _api_key_pb2.ApiKey:
+        """The key as it is now."""
+
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        api_key_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        api_key: _api_key_pb2.ApiKey | None = ...,
+        prefix: _builtins.str = ...,
+        revoked: _builtins.bool = ...,
+        version: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "occur_time", b"occur_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "api_key", b"api_key", "api_key_id", b"api_key_id", "occur_time", b"occur_time", "organization_id", b"organization_id", "prefix", b"prefix", "revoked", b"revoked", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApiKeyRevoked: _TypeAlias = ApiKeyRevoked  # noqa: Y015

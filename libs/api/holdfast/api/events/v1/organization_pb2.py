@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)holdfast/api/events/v1/organization.proto\x12\x16holdfast.api.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x03\n\x0cOrganization\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01H\x00\x88\x01\x01\x12\x12\n\x04slug\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\x05state\x18\x04 \x01(\x0e\x32*.holdfast.api.events.v1.Organization.StateB\x04\xe2\x41\x01\x03\x12>\n\x08settings\x18\x05 \x01(\x0b\x32,.holdfast.api.events.v1.OrganizationSettings\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\"9\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06\x41\x43TIVE\x10\x01\x12\r\n\tSUSPENDED\x10\x02\x42\x07\n\x05_name\"\x80\x04\n\x14OrganizationSettings\x12-\n\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$H\x00\x88\x01\x01\x12!\n\ttime_zone\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@H\x01\x88\x01\x01\x12/\n\x15\x64\x65\x66\x61ult_event_minutes\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xe0\xdc\x02(\x01H\x02\x88\x01\x01\x12\x32\n\x18hold_ttl_seconds_default\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\nH\x03\x88\x01\x01\x12.\n\x14hold_ttl_seconds_max\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\nH\x04\x88\x01\x01\x12\x30\n\x16\x65vent_lead_minutes_min\x18\x06 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8a (\x00H\x05\x88\x01\x01\x12,\n\x13\x65vent_lead_days_max\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc2\x1c(\x01H\x06\x88\x01\x01\x42\x10\n\x0e_currency_codeB\x0c\n\n_time_zoneB\x18\n\x16_default_event_minutesB\x1b\n\x19_hold_ttl_seconds_defaultB\x17\n\x15_hold_ttl_seconds_maxB\x19\n\x17_event_lead_minutes_minB\x16\n\x14_event_lead_days_maxb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)holdfast/api/events/v1/organization.proto\x12\x16holdfast.api.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#holdfast/api/common/v1/policy.proto\"\xc9\x04\n\x0cOrganization\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01H\x00\x88\x01\x01\x12\x12\n\x04slug\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12w\n\x05state\x18\x04 \x01(\x0e\x32*.holdfast.api.events.v1.Organization.StateB<\xe2\x41\x01\x03\xba\xb8\x19\x34\n2call SuspendOrganization or ReactivateOrganization\x12>\n\x08settings\x18\x05 \x01(\x0b\x32,.holdfast.api.events.v1.OrganizationSettings\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x36\n\x0csuspend_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12=\n\x11suspension_reason\x18\n \x01(\tB\"\xe2\x41\x01\x03\xba\xb8\x19\x1a\n\x18\x63\x61ll SuspendOrganization\"9\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06\x41\x43TIVE\x10\x01\x12\r\n\tSUSPENDED\x10\x02\x42\x07\n\x05_name\"\x93\x05\n\x14OrganizationSettings\x12-\n\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$H\x00\x88\x01\x01\x12!\n\ttime_zone\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@H\x01\x88\x01\x01\x12/\n\x15\x64\x65\x66\x61ult_event_minutes\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xe0\xdc\x02(\x01H\x02\x88\x01\x01\x12\x32\n\x18hold_ttl_seconds_default\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\nH\x03\x88\x01\x01\x12.\n\x14hold_ttl_seconds_max\x18\x05 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\nH\x04\x88\x01\x01\x12\x30\n\x16\x65vent_lead_minutes_min\x18\x06 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8a (\x00H\x05\x88\x01\x01\x12,\n\x13\x65vent_lead_days_max\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc2\x1c(\x01H\x06\x88\x01\x01\x12\x35\n\x15reminder_lead_minutes\x18\x08 \x01(\x05\x42\x11\xbaH\x08\x1a\x06\x18\xc0\xd1\x02(\x01\xba\xb8\x19\x02\x18\x01H\x07\x88\x01\x01\x12(\n\x13guest_holds_allowed\x18\t \x01(\x08\x42\x06\xba\xb8\x19\x02\x18\x01H\x08\x88\x01\x01\x42\x10\n\x0e_currency_codeB\x0c\n\n_time_zoneB\x18\n\x16_default_event_minutesB\x1b\n\x19_hold_ttl_seconds_defaultB\x17\n\x15_hold_ttl_seconds_maxB\x19\n\x17_event_lead_minutes_minB\x16\n\x14_event_lead_days_maxB\x18\n\x16_reminder_lead_minutesB\x16\n\x14_guest_holds_allowedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,13 +42,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORGANIZATION'].fields_by_name['slug']._loaded_options = None
   _globals['_ORGANIZATION'].fields_by_name['slug']._serialized_options = b'\342A\001\003'
   _globals['_ORGANIZATION'].fields_by_name['state']._loaded_options = None
-  _globals['_ORGANIZATION'].fields_by_name['state']._serialized_options = b'\342A\001\003'
+  _globals['_ORGANIZATION'].fields_by_name['state']._serialized_options = b'\342A\001\003\272\270\0314\n2call SuspendOrganization or ReactivateOrganization'
   _globals['_ORGANIZATION'].fields_by_name['create_time']._loaded_options = None
   _globals['_ORGANIZATION'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_ORGANIZATION'].fields_by_name['update_time']._loaded_options = None
   _globals['_ORGANIZATION'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_ORGANIZATION'].fields_by_name['etag']._loaded_options = None
   _globals['_ORGANIZATION'].fields_by_name['etag']._serialized_options = b'\342A\001\003'
+  _globals['_ORGANIZATION'].fields_by_name['suspend_time']._loaded_options = None
+  _globals['_ORGANIZATION'].fields_by_name['suspend_time']._serialized_options = b'\342A\001\003'
+  _globals['_ORGANIZATION'].fields_by_name['suspension_reason']._loaded_options = None
+  _globals['_ORGANIZATION'].fields_by_name['suspension_reason']._serialized_options = b'\342A\001\003\272\270\031\032\n\030call SuspendOrganization'
   _globals['_ORGANIZATIONSETTINGS'].fields_by_name['currency_code']._loaded_options = None
   _globals['_ORGANIZATIONSETTINGS'].fields_by_name['currency_code']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
   _globals['_ORGANIZATIONSETTINGS'].fields_by_name['time_zone']._loaded_options = None
@@ -62,10 +67,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORGANIZATIONSETTINGS'].fields_by_name['event_lead_minutes_min']._serialized_options = b'\272H\010\032\006\030\240\212 (\000'
   _globals['_ORGANIZATIONSETTINGS'].fields_by_name['event_lead_days_max']._loaded_options = None
   _globals['_ORGANIZATIONSETTINGS'].fields_by_name['event_lead_days_max']._serialized_options = b'\272H\007\032\005\030\302\034(\001'
-  _globals['_ORGANIZATION']._serialized_start=165
-  _globals['_ORGANIZATION']._serialized_end=575
-  _globals['_ORGANIZATION_STATE']._serialized_start=509
-  _globals['_ORGANIZATION_STATE']._serialized_end=566
-  _globals['_ORGANIZATIONSETTINGS']._serialized_start=578
-  _globals['_ORGANIZATIONSETTINGS']._serialized_end=1090
+  _globals['_ORGANIZATIONSETTINGS'].fields_by_name['reminder_lead_minutes']._loaded_options = None
+  _globals['_ORGANIZATIONSETTINGS'].fields_by_name['reminder_lead_minutes']._serialized_options = b'\272H\010\032\006\030\300\321\002(\001\272\270\031\002\030\001'
+  _globals['_ORGANIZATIONSETTINGS'].fields_by_name['guest_holds_allowed']._loaded_options = None
+  _globals['_ORGANIZATIONSETTINGS'].fields_by_name['guest_holds_allowed']._serialized_options = b'\272\270\031\002\030\001'
+  _globals['_ORGANIZATION']._serialized_start=202
+  _globals['_ORGANIZATION']._serialized_end=787
+  _globals['_ORGANIZATION_STATE']._serialized_start=721
+  _globals['_ORGANIZATION_STATE']._serialized_end=778
+  _globals['_ORGANIZATIONSETTINGS']._serialized_start=790
+  _globals['_ORGANIZATIONSETTINGS']._serialized_end=1449
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,8 @@ class Organization(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    SUSPEND_TIME_FIELD_NUMBER: _builtins.int
+    SUSPENSION_REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, made by the service."""
     name: _builtins.str
@@ -65,6 +67,8 @@ class Organization(_message.Message):
     """Whether it may do business."""
     etag: _builtins.str
     """Changes with every change; pass it on updates to make them conditional."""
+    suspension_reason: _builtins.str
+    """Why it was suspended; shown to platform administrators and to its own owners and admins."""
     @_builtins.property
     def settings(self) -> Global___OrganizationSettings:
         """What its events start from."""
@@ -77,6 +81,10 @@ class Organization(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def suspend_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was suspended; absent while it is ACTIVE."""
+
     def __init__(
         self,
         *,
@@ -88,10 +96,12 @@ class Organization(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        suspend_time: _timestamp_pb2.Timestamp | None = ...,
+        suspension_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "create_time", b"create_time", "name", b"name", "settings", b"settings", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "create_time", b"create_time", "name", b"name", "settings", b"settings", "suspend_time", b"suspend_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "create_time", b"create_time", "etag", b"etag", "id", b"id", "name", b"name", "settings", b"settings", "slug", b"slug", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_name", b"_name", "create_time", b"create_time", "etag", b"etag", "id", b"id", "name", b"name", "settings", b"settings", "slug", b"slug", "state", b"state", "suspend_time", b"suspend_time", "suspension_reason", b"suspension_reason", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
@@ -112,6 +122,8 @@ class OrganizationSettings(_message.Message):
     HOLD_TTL_SECONDS_MAX_FIELD_NUMBER: _builtins.int
     EVENT_LEAD_MINUTES_MIN_FIELD_NUMBER: _builtins.int
     EVENT_LEAD_DAYS_MAX_FIELD_NUMBER: _builtins.int
+    REMINDER_LEAD_MINUTES_FIELD_NUMBER: _builtins.int
+    GUEST_HOLDS_ALLOWED_FIELD_NUMBER: _builtins.int
     currency_code: _builtins.str
     """Currency of prices that name none: ISO 4217. Default `USD`."""
     time_zone: _builtins.str
@@ -126,6 +138,12 @@ class OrganizationSettings(_message.Message):
     """How long before its start an event may be created at the latest, minutes. Default 120."""
     event_lead_days_max: _builtins.int
     """How far ahead an event may start, days. Default 365."""
+    reminder_lead_minutes: _builtins.int
+    """How long before each date its reminder is due, minutes. Default 1440."""
+    guest_holds_allowed: _builtins.bool
+    """Whether visitors without an account may hold places, with a publishable key of scope HOLD and a session that the
+    gateway signed. Default false.
+    """
     def __init__(
         self,
         *,
@@ -136,10 +154,12 @@ class OrganizationSettings(_message.Message):
         hold_ttl_seconds_max: _builtins.int | None = ...,
         event_lead_minutes_min: _builtins.int | None = ...,
         event_lead_days_max: _builtins.int | None = ...,
+        reminder_lead_minutes: _builtins.int | None = ...,
+        guest_holds_allowed: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_currency_code", b"_currency_code", "_default_event_minutes", b"_default_event_minutes", "_event_lead_days_max", b"_event_lead_days_max", "_event_lead_minutes_min", b"_event_lead_minutes_min", "_hold_ttl_seconds_default", b"_hold_ttl_seconds_default", "_hold_ttl_seconds_max", b"_hold_ttl_seconds_max", "_time_zone", b"_time_zone", "currency_code", b"currency_code", "default_event_minutes", b"default_event_minutes", "event_lead_days_max", b"event_lead_days_max", "event_lead_minutes_min", b"event_lead_minutes_min", "hold_ttl_seconds_default", b"hold_ttl_seconds_default", "hold_ttl_seconds_max", b"hold_ttl_seconds_max", "time_zone", b"time_zone"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_currency_code", b"_currency_code", "_default_event_minutes", b"_default_event_minutes", "_event_lead_days_max", b"_event_lead_days_max", "_event_lead_minutes_min", b"_event_lead_minutes_min", "_guest_holds_allowed", b"_guest_holds_allowed", "_hold_ttl_seconds_default", b"_hold_ttl_seconds_default", "_hold_ttl_seconds_max", b"_hold_ttl_seconds_max", "_reminder_lead_minutes", b"_reminder_lead_minutes", "_time_zone", b"_time_zone", "currency_code", b"currency_code", "default_event_minutes", b"default_event_minutes", "event_lead_days_max", b"event_lead_days_max", "event_lead_minutes_min", b"event_lead_minutes_min", "guest_holds_allowed", b"guest_holds_allowed", "hold_ttl_seconds_default", b"hold_ttl_seconds_default", "hold_ttl_seconds_max", b"hold_ttl_seconds_max", "reminder_lead_minutes", b"reminder_lead_minutes", "time_zone", b"time_zone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_currency_code", b"_currency_code", "_default_event_minutes", b"_default_event_minutes", "_event_lead_days_max", b"_event_lead_days_max", "_event_lead_minutes_min", b"_event_lead_minutes_min", "_hold_ttl_seconds_default", b"_hold_ttl_seconds_default", "_hold_ttl_seconds_max", b"_hold_ttl_seconds_max", "_time_zone", b"_time_zone", "currency_code", b"currency_code", "default_event_minutes", b"default_event_minutes", "event_lead_days_max", b"event_lead_days_max", "event_lead_minutes_min", b"event_lead_minutes_min", "hold_ttl_seconds_default", b"hold_ttl_seconds_default", "hold_ttl_seconds_max", b"hold_ttl_seconds_max", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_currency_code", b"_currency_code", "_default_event_minutes", b"_default_event_minutes", "_event_lead_days_max", b"_event_lead_days_max", "_event_lead_minutes_min", b"_event_lead_minutes_min", "_guest_holds_allowed", b"_guest_holds_allowed", "_hold_ttl_seconds_default", b"_hold_ttl_seconds_default", "_hold_ttl_seconds_max", b"_hold_ttl_seconds_max", "_reminder_lead_minutes", b"_reminder_lead_minutes", "_time_zone", b"_time_zone", "currency_code", b"currency_code", "default_event_minutes", b"default_event_minutes", "event_lead_days_max", b"event_lead_days_max", "event_lead_minutes_min", b"event_lead_minutes_min", "guest_holds_allowed", b"guest_holds_allowed", "hold_ttl_seconds_default", b"hold_ttl_seconds_default", "hold_ttl_seconds_max", b"hold_ttl_seconds_max", "reminder_lead_minutes", b"reminder_lead_minutes", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__currency_code: _TypeAlias = _typing.Literal["currency_code"]  # noqa: Y015
     _WhichOneofArgType__currency_code: _TypeAlias = _typing.Literal["_currency_code", b"_currency_code"]  # noqa: Y015
@@ -149,10 +169,14 @@ class OrganizationSettings(_message.Message):
     _WhichOneofArgType__event_lead_days_max: _TypeAlias = _typing.Literal["_event_lead_days_max", b"_event_lead_days_max"]  # noqa: Y015
     _WhichOneofReturnType__event_lead_minutes_min: _TypeAlias = _typing.Literal["event_lead_minutes_min"]  # noqa: Y015
     _WhichOneofArgType__event_lead_minutes_min: _TypeAlias = _typing.Literal["_event_lead_minutes_min", b"_event_lead_minutes_min"]  # noqa: Y015
+    _WhichOneofReturnType__guest_holds_allowed: _TypeAlias = _typing.Literal["guest_holds_allowed"]  # noqa: Y015
+    _WhichOneofArgType__guest_holds_allowed: _TypeAlias = _typing.Literal["_guest_holds_allowed", b"_guest_holds_allowed"]  # noqa: Y015
     _WhichOneofReturnType__hold_ttl_seconds_default: _TypeAlias = _typing.Literal["hold_ttl_seconds_default"]  # noqa: Y015
     _WhichOneofArgType__hold_ttl_seconds_default: _TypeAlias = _typing.Literal["_hold_ttl_seconds_default", b"_hold_ttl_seconds_default"]  # noqa: Y015
     _WhichOneofReturnType__hold_ttl_seconds_max: _TypeAlias = _typing.Literal["hold_ttl_seconds_max"]  # noqa: Y015
     _WhichOneofArgType__hold_ttl_seconds_max: _TypeAlias = _typing.Literal["_hold_ttl_seconds_max", b"_hold_ttl_seconds_max"]  # noqa: Y015
+    _WhichOneofReturnType__reminder_lead_minutes: _TypeAlias = _typing.Literal["reminder_lead_minutes"]  # noqa: Y015
+    _WhichOneofArgType__reminder_lead_minutes: _TypeAlias = _typing.Literal["_reminder_lead_minutes", b"_reminder_lead_minutes"]  # noqa: Y015
     _WhichOneofReturnType__time_zone: _TypeAlias = _typing.Literal["time_zone"]  # noqa: Y015
     _WhichOneofArgType__time_zone: _TypeAlias = _typing.Literal["_time_zone", b"_time_zone"]  # noqa: Y015
     @_typing.overload
@@ -164,9 +188,13 @@ class OrganizationSettings(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__event_lead_minutes_min) -> _WhichOneofReturnType__event_lead_minutes_min | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__guest_holds_allowed) -> _WhichOneofReturnType__guest_holds_allowed | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__hold_ttl_seconds_default) -> _WhichOneofReturnType__hold_ttl_seconds_default | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__hold_ttl_seconds_max) -> _WhichOneofReturnType__hold_ttl_seconds_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reminder_lead_minutes) -> _WhichOneofReturnType__reminder_lead_minutes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__time_zone) -> _WhichOneofReturnType__time_zone | None: ...
 

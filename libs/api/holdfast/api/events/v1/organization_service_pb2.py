@@ -29,7 +29,7 @@ from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot
 from holdfast.api.events.v1 import organization_pb2 as holdfast_dot_api_dot_events_dot_v1_dot_organization__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1holdfast/api/events/v1/organization_service.proto\x12\x16holdfast.api.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a#holdfast/api/common/v1/policy.proto\x1a)holdfast/api/events/v1/organization.proto\"\xdc\x01\n\x19\x43reateOrganizationRequest\x12\x42\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.OrganizationB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01:]\xbaHZ\x1aX\n\x1aorganization.name.required\x12\x1dorganization.name is required\x1a\x1bhas(this.organization.name)\"X\n\x1a\x43reateOrganizationResponse\x12:\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.Organization\";\n\x16GetOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"U\n\x17GetOrganizationResponse\x12:\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.Organization\"\xe8\x01\n\x19UpdateOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x42\n\x0corganization\x18\x02 \x01(\x0b\x32$.holdfast.api.events.v1.OrganizationB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"X\n\x1aUpdateOrganizationResponse\x12:\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.Organization2\x9b\x05\n\x13OrganizationService\x12\xef\x01\n\x12\x43reateOrganization\x12\x31.holdfast.api.events.v1.CreateOrganizationRequest\x1a\x32.holdfast.api.events.v1.CreateOrganizationResponse\"r\xaa\xb8\x19\x16\n\x14organizations.create\xb2\xb8\x19)\n\'/api/v1/organizations/{organization.id}\x82\xd3\xe4\x93\x02%\"\x15/api/v1/organizations:\x0corganization\x12\xbb\x01\n\x0fGetOrganization\x12..holdfast.api.events.v1.GetOrganizationRequest\x1a/.holdfast.api.events.v1.GetOrganizationResponse\"G\xaa\xb8\x19\x14\n\x12organizations.read\x82\xd3\xe4\x93\x02)\x12\'/api/v1/organizations/{organization_id}\x12\xd3\x01\n\x12UpdateOrganization\x12\x31.holdfast.api.events.v1.UpdateOrganizationRequest\x1a\x32.holdfast.api.events.v1.UpdateOrganizationResponse\"V\xaa\xb8\x19\x15\n\x13organizations.write\x82\xd3\xe4\x93\x02\x37\x32\'/api/v1/organizations/{organization_id}:\x0corganizationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1holdfast/api/events/v1/organization_service.proto\x12\x16holdfast.api.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a#holdfast/api/common/v1/policy.proto\x1a)holdfast/api/events/v1/organization.proto\"\xdc\x01\n\x19\x43reateOrganizationRequest\x12\x42\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.OrganizationB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01:]\xbaHZ\x1aX\n\x1aorganization.name.required\x12\x1dorganization.name is required\x1a\x1bhas(this.organization.name)\"X\n\x1a\x43reateOrganizationResponse\x12:\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.Organization\";\n\x16GetOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"U\n\x17GetOrganizationResponse\x12:\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.Organization\"\xe8\x01\n\x19UpdateOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x42\n\x0corganization\x18\x02 \x01(\x0b\x32$.holdfast.api.events.v1.OrganizationB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"X\n\x1aUpdateOrganizationResponse\x12:\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.Organization\"\x90\x01\n\x1aSuspendOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"Y\n\x1bSuspendOrganizationResponse\x12:\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.Organization\"\x91\x01\n\x1dReactivateOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x06reason\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"\\\n\x1eReactivateOrganizationResponse\x12:\n\x0corganization\x18\x01 \x01(\x0b\x32$.holdfast.api.events.v1.Organization2\xd7\x08\n\x13OrganizationService\x12\xef\x01\n\x12\x43reateOrganization\x12\x31.holdfast.api.events.v1.CreateOrganizationRequest\x1a\x32.holdfast.api.events.v1.CreateOrganizationResponse\"r\xaa\xb8\x19\x16\n\x14organizations.create\xb2\xb8\x19)\n\'/api/v1/organizations/{organization.id}\x82\xd3\xe4\x93\x02%\"\x15/api/v1/organizations:\x0corganization\x12\xbb\x01\n\x0fGetOrganization\x12..holdfast.api.events.v1.GetOrganizationRequest\x1a/.holdfast.api.events.v1.GetOrganizationResponse\"G\xaa\xb8\x19\x14\n\x12organizations.read\x82\xd3\xe4\x93\x02)\x12\'/api/v1/organizations/{organization_id}\x12\xd3\x01\n\x12UpdateOrganization\x12\x31.holdfast.api.events.v1.UpdateOrganizationRequest\x1a\x32.holdfast.api.events.v1.UpdateOrganizationResponse\"V\xaa\xb8\x19\x15\n\x13organizations.write\x82\xd3\xe4\x93\x02\x37\x32\'/api/v1/organizations/{organization_id}:\x0corganization\x12\xd5\x01\n\x13SuspendOrganization\x12\x32.holdfast.api.events.v1.SuspendOrganizationRequest\x1a\x33.holdfast.api.events.v1.SuspendOrganizationResponse\"U\xaa\xb8\x19\x17\n\x15organizations.suspend\x82\xd3\xe4\x93\x02\x34\"//api/v1/organizations/{organization_id}/suspend:\x01*\x12\xe1\x01\n\x16ReactivateOrganization\x12\x35.holdfast.api.events.v1.ReactivateOrganizationRequest\x1a\x36.holdfast.api.events.v1.ReactivateOrganizationResponse\"X\xaa\xb8\x19\x17\n\x15organizations.suspend\x82\xd3\xe4\x93\x02\x37\"2/api/v1/organizations/{organization_id}/reactivate:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,12 +52,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_SUSPENDORGANIZATIONREQUEST'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_SUSPENDORGANIZATIONREQUEST'].fields_by_name['organization_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_SUSPENDORGANIZATIONREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_SUSPENDORGANIZATIONREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
+  _globals['_SUSPENDORGANIZATIONREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_SUSPENDORGANIZATIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_SUSPENDORGANIZATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_SUSPENDORGANIZATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_REACTIVATEORGANIZATIONREQUEST'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_REACTIVATEORGANIZATIONREQUEST'].fields_by_name['organization_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_REACTIVATEORGANIZATIONREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_REACTIVATEORGANIZATIONREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_REACTIVATEORGANIZATIONREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_REACTIVATEORGANIZATIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_REACTIVATEORGANIZATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REACTIVATEORGANIZATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\377\001'
   _globals['_ORGANIZATIONSERVICE'].methods_by_name['CreateOrganization']._loaded_options = None
   _globals['_ORGANIZATIONSERVICE'].methods_by_name['CreateOrganization']._serialized_options = b'\252\270\031\026\n\024organizations.create\262\270\031)\n\'/api/v1/organizations/{organization.id}\202\323\344\223\002%\"\025/api/v1/organizations:\014organization'
   _globals['_ORGANIZATIONSERVICE'].methods_by_name['GetOrganization']._loaded_options = None
   _globals['_ORGANIZATIONSERVICE'].methods_by_name['GetOrganization']._serialized_options = b'\252\270\031\024\n\022organizations.read\202\323\344\223\002)\022\'/api/v1/organizations/{organization_id}'
   _globals['_ORGANIZATIONSERVICE'].methods_by_name['UpdateOrganization']._loaded_options = None
   _globals['_ORGANIZATIONSERVICE'].methods_by_name['UpdateOrganization']._serialized_options = b'\252\270\031\025\n\023organizations.write\202\323\344\223\00272\'/api/v1/organizations/{organization_id}:\014organization'
+  _globals['_ORGANIZATIONSERVICE'].methods_by_name['SuspendOrganization']._loaded_options = None
+  _globals['_ORGANIZATIONSERVICE'].methods_by_name['SuspendOrganization']._serialized_options = b'\252\270\031\027\n\025organizations.suspend\202\323\344\223\0024\"//api/v1/organizations/{organization_id}/suspend:\001*'
+  _globals['_ORGANIZATIONSERVICE'].methods_by_name['ReactivateOrganization']._loaded_options = None
+  _globals['_ORGANIZATIONSERVICE'].methods_by_name['ReactivateOrganization']._serialized_options = b'\252\270\031\027\n\025organizations.suspend\202\323\344\223\0027\"2/api/v1/organizations/{organization_id}/reactivate:\001*'
   _globals['_CREATEORGANIZATIONREQUEST']._serialized_start=251
   _globals['_CREATEORGANIZATIONREQUEST']._serialized_end=471
   _globals['_CREATEORGANIZATIONRESPONSE']._serialized_start=473
@@ -70,6 +90,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEORGANIZATIONREQUEST']._serialized_end=944
   _globals['_UPDATEORGANIZATIONRESPONSE']._serialized_start=946
   _globals['_UPDATEORGANIZATIONRESPONSE']._serialized_end=1034
-  _globals['_ORGANIZATIONSERVICE']._serialized_start=1037
-  _globals['_ORGANIZATIONSERVICE']._serialized_end=1704
+  _globals['_SUSPENDORGANIZATIONREQUEST']._serialized_start=1037
+  _globals['_SUSPENDORGANIZATIONREQUEST']._serialized_end=1181
+  _globals['_SUSPENDORGANIZATIONRESPONSE']._serialized_start=1183
+  _globals['_SUSPENDORGANIZATIONRESPONSE']._serialized_end=1272
+  _globals['_REACTIVATEORGANIZATIONREQUEST']._serialized_start=1275
+  _globals['_REACTIVATEORGANIZATIONREQUEST']._serialized_end=1420
+  _globals['_REACTIVATEORGANIZATIONRESPONSE']._serialized_start=1422
+  _globals['_REACTIVATEORGANIZATIONRESPONSE']._serialized_end=1514
+  _globals['_ORGANIZATIONSERVICE']._serialized_start=1517
+  _globals['_ORGANIZATIONSERVICE']._serialized_end=2628
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,16 @@ class OrganizationServiceStub:
                 request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.UpdateOrganizationRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.UpdateOrganizationResponse.FromString,
                 _registered_method=True)
+        self.SuspendOrganization = channel.unary_unary(
+                '/holdfast.api.events.v1.OrganizationService/SuspendOrganization',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.SuspendOrganizationRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.SuspendOrganizationResponse.FromString,
+                _registered_method=True)
+        self.ReactivateOrganization = channel.unary_unary(
+                '/holdfast.api.events.v1.OrganizationService/ReactivateOrganization',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.ReactivateOrganizationRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.ReactivateOrganizationResponse.FromString,
+                _registered_method=True)
 
 
 class OrganizationServiceServicer:
@@ -83,6 +93,27 @@ class OrganizationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SuspendOrganization(self, request, context):
+        """ACTIVE → SUSPENDED, with a reason: from then on every call on its behalf is refused with ORGANIZATION_SUSPENDED,
+        its API keys included, and its events take no new holds. Nothing is deleted; holds that are being paid for can still
+        be confirmed. Atomic; conditional with `etag`. Idempotent by `request_id`; suspending twice answers the same and
+        keeps the first reason. Platform administrators only. The gateway and the services learn of it by
+        OrganizationChanged.
+        Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED (no reason), IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReactivateOrganization(self, request, context):
+        """SUSPENDED → ACTIVE: everything is as it was before, but for the time that passed. Atomic; conditional with `etag`.
+        Idempotent by `request_id`; an ACTIVE organization answers as it is. Platform administrators only.
+        Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrganizationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -100,6 +131,16 @@ def add_OrganizationServiceServicer_to_server(servicer, server):
                     servicer.UpdateOrganization,
                     request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.UpdateOrganizationRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.UpdateOrganizationResponse.SerializeToString,
+            ),
+            'SuspendOrganization': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendOrganization,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.SuspendOrganizationRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.SuspendOrganizationResponse.SerializeToString,
+            ),
+            'ReactivateOrganization': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReactivateOrganization,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.ReactivateOrganizationRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.ReactivateOrganizationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -184,6 +225,60 @@ class OrganizationService:
             '/holdfast.api.events.v1.OrganizationService/UpdateOrganization',
             holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.UpdateOrganizationRequest.SerializeToString,
             holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.UpdateOrganizationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendOrganization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.OrganizationService/SuspendOrganization',
+            holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.SuspendOrganizationRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.SuspendOrganizationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReactivateOrganization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.OrganizationService/ReactivateOrganization',
+            holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.ReactivateOrganizationRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_organization__service__pb2.ReactivateOrganizationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,19 @@ class OrganizationServiceStub:
     Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE,
     IDEMPOTENCY_KEY_REUSED.
     """
+    SuspendOrganization: _grpc.UnaryUnaryMultiCallable[_organization_service_pb2.SuspendOrganizationRequest, _organization_service_pb2.SuspendOrganizationResponse]
+    """ACTIVE → SUSPENDED, with a reason: from then on every call on its behalf is refused with ORGANIZATION_SUSPENDED,
+    its API keys included, and its events take no new holds. Nothing is deleted; holds that are being paid for can still
+    be confirmed. Atomic; conditional with `etag`. Idempotent by `request_id`; suspending twice answers the same and
+    keeps the first reason. Platform administrators only. The gateway and the services learn of it by
+    OrganizationChanged.
+    Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED (no reason), IDEMPOTENCY_KEY_REUSED.
+    """
+    ReactivateOrganization: _grpc.UnaryUnaryMultiCallable[_organization_service_pb2.ReactivateOrganizationRequest, _organization_service_pb2.ReactivateOrganizationResponse]
+    """SUSPENDED → ACTIVE: everything is as it was before, but for the time that passed. Atomic; conditional with `etag`.
+    Idempotent by `request_id`; an ACTIVE organization answers as it is. Platform administrators only.
+    Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
 
 @_typing.type_check_only
 class OrganizationServiceAsyncStub(OrganizationServiceStub):
@@ -68,6 +81,19 @@ class OrganizationServiceAsyncStub(OrganizationServiceStub):
     live event, one by one, each with a version and a message of its own.
     Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE,
     IDEMPOTENCY_KEY_REUSED.
+    """
+    SuspendOrganization: _aio.UnaryUnaryMultiCallable[_organization_service_pb2.SuspendOrganizationRequest, _organization_service_pb2.SuspendOrganizationResponse]  # type: ignore[assignment]
+    """ACTIVE → SUSPENDED, with a reason: from then on every call on its behalf is refused with ORGANIZATION_SUSPENDED,
+    its API keys included, and its events take no new holds. Nothing is deleted; holds that are being paid for can still
+    be confirmed. Atomic; conditional with `etag`. Idempotent by `request_id`; suspending twice answers the same and
+    keeps the first reason. Platform administrators only. The gateway and the services learn of it by
+    OrganizationChanged.
+    Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED (no reason), IDEMPOTENCY_KEY_REUSED.
+    """
+    ReactivateOrganization: _aio.UnaryUnaryMultiCallable[_organization_service_pb2.ReactivateOrganizationRequest, _organization_service_pb2.ReactivateOrganizationResponse]  # type: ignore[assignment]
+    """SUSPENDED → ACTIVE: everything is as it was before, but for the time that passed. Atomic; conditional with `etag`.
+    Idempotent by `request_id`; an ACTIVE organization answers as it is. Platform administrators only.
+    Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
 
 class OrganizationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -104,6 +130,31 @@ class OrganizationServiceServicer(metaclass=_abc_1.ABCMeta):
         live event, one by one, each with a version and a message of its own.
         Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, UNKNOWN_CURRENCY, UNKNOWN_TIME_ZONE,
         IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def SuspendOrganization(
+        self,
+        request: _organization_service_pb2.SuspendOrganizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_organization_service_pb2.SuspendOrganizationResponse, _abc.Awaitable[_organization_service_pb2.SuspendOrganizationResponse]]:
+        """ACTIVE → SUSPENDED, with a reason: from then on every call on its behalf is refused with ORGANIZATION_SUSPENDED,
+        its API keys included, and its events take no new holds. Nothing is deleted; holds that are being paid for can still
+        be confirmed. Atomic; conditional with `etag`. Idempotent by `request_id`; suspending twice answers the same and
+        keeps the first reason. Platform administrators only. The gateway and the services learn of it by
+        OrganizationChanged.
+        Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED (no reason), IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ReactivateOrganization(
+        self,
+        request: _organization_service_pb2.ReactivateOrganizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_organization_service_pb2.ReactivateOrganizationResponse, _abc.Awaitable[_organization_service_pb2.ReactivateOrganizationResponse]]:
+        """SUSPENDED → ACTIVE: everything is as it was before, but for the time that passed. Atomic; conditional with `etag`.
+        Idempotent by `request_id`; an ACTIVE organization answers as it is. Platform administrators only.
+        Fails with ORGANIZATION_NOT_FOUND, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
 
 def add_OrganizationServiceServicer_to_server(servicer: OrganizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

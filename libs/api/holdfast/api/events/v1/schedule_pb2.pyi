@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -84,6 +85,12 @@ class Schedule(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    IS_RECURRING_FIELD_NUMBER: _builtins.int
+    RECURRENCE_RULE_FIELD_NUMBER: _builtins.int
+    RECURRENCE_END_TIME_FIELD_NUMBER: _builtins.int
+    OCCURRENCE_NUMBER_FIELD_NUMBER: _builtins.int
+    RECURRENCE_ID_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, made by the service."""
     organization_id: _builtins.str
@@ -104,6 +111,14 @@ class Schedule(_message.Message):
     """For the organizer's eyes, at most 4,000 characters."""
     etag: _builtins.str
     """Changes with every change; pass it on updates to make them conditional."""
+    is_recurring: _builtins.bool
+    """Whether ExpandRecurrence made it. Each date so made is a schedule like any other: moved, cancelled and limited alone."""
+    recurrence_rule: _builtins.str
+    """The rule that made it: `FREQ=WEEKLY;BYDAY=TH;COUNT=10`. Kept as it was given, also when this date moved since."""
+    occurrence_number: _builtins.int
+    """Which date of the rule it is, from 1 on; excluded dates are not counted. 0 = it is no date of a rule."""
+    recurrence_id: _builtins.str
+    """The same for all dates that one ExpandRecurrence made; a UUIDv7."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it starts; RFC 3339 with an offset."""
@@ -132,6 +147,14 @@ class Schedule(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def recurrence_end_time(self) -> _timestamp_pb2.Timestamp:
+        """The start of the last date that the rule makes."""
+
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """Whatever else the organizer keeps of this date, free of form. At most 32 kB as JSON."""
+
     def __init__(
         self,
         *,
@@ -152,10 +175,16 @@ class Schedule(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        is_recurring: _builtins.bool = ...,
+        recurrence_rule: _builtins.str = ...,
+        recurrence_end_time: _timestamp_pb2.Timestamp | None = ...,
+        occurrence_number: _builtins.int = ...,
+        recurrence_id: _builtins.str = ...,
+        metadata: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_override", b"_capacity_override", "_notes", b"_notes", "_state", b"_state", "_state_reason", b"_state_reason", "_time_zone", b"_time_zone", "capacity_override", b"capacity_override", "check_in_close_time", b"check_in_close_time", "check_in_open_time", b"check_in_open_time", "create_time", b"create_time", "doors_time", b"doors_time", "end_time", b"end_time", "notes", b"notes", "start_time", b"start_time", "state", b"state", "state_reason", b"state_reason", "time_zone", b"time_zone", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_override", b"_capacity_override", "_notes", b"_notes", "_state", b"_state", "_state_reason", b"_state_reason", "_time_zone", b"_time_zone", "capacity_override", b"capacity_override", "check_in_close_time", b"check_in_close_time", "check_in_open_time", b"check_in_open_time", "create_time", b"create_time", "doors_time", b"doors_time", "end_time", b"end_time", "metadata", b"metadata", "notes", b"notes", "recurrence_end_time", b"recurrence_end_time", "start_time", b"start_time", "state", b"state", "state_reason", b"state_reason", "time_zone", b"time_zone", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_override", b"_capacity_override", "_notes", b"_notes", "_state", b"_state", "_state_reason", b"_state_reason", "_time_zone", b"_time_zone", "capacity_override", b"capacity_override", "check_in_close_time", b"check_in_close_time", "check_in_open_time", b"check_in_open_time", "create_time", b"create_time", "doors_time", b"doors_time", "end_time", b"end_time", "etag", b"etag", "event_id", b"event_id", "id", b"id", "notes", b"notes", "organization_id", b"organization_id", "start_time", b"start_time", "state", b"state", "state_reason", b"state_reason", "time_zone", b"time_zone", "update_time", b"update_time", "utc_offset", b"utc_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_override", b"_capacity_override", "_notes", b"_notes", "_state", b"_state", "_state_reason", b"_state_reason", "_time_zone", b"_time_zone", "capacity_override", b"capacity_override", "check_in_close_time", b"check_in_close_time", "check_in_open_time", b"check_in_open_time", "create_time", b"create_time", "doors_time", b"doors_time", "end_time", b"end_time", "etag", b"etag", "event_id", b"event_id", "id", b"id", "is_recurring", b"is_recurring", "metadata", b"metadata", "notes", b"notes", "occurrence_number", b"occurrence_number", "organization_id", b"organization_id", "recurrence_end_time", b"recurrence_end_time", "recurrence_id", b"recurrence_id", "recurrence_rule", b"recurrence_rule", "start_time", b"start_time", "state", b"state", "state_reason", b"state_reason", "time_zone", b"time_zone", "update_time", b"update_time", "utc_offset", b"utc_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__capacity_override: _TypeAlias = _typing.Literal["capacity_override"]  # noqa: Y015
     _WhichOneofArgType__capacity_override: _TypeAlias = _typing.Literal["_capacity_override", b"_capacity_override"]  # noqa: Y015

@@ -32,12 +32,17 @@ class CreateScheduleRequest(_message.Message):
     SCHEDULE_FIELD_NUMBER: _builtins.int
     ALLOW_OVERLAP_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Of which event."""
     allow_overlap: _builtins.bool
     """Allow another event at the same venue and time."""
     request_id: _builtins.str
     """Makes a retry the same request; at most 255 characters. Over REST the Idempotency-Key header."""
+    override_reason: _builtins.str
+    """Why a date sooner or later than the organization allows is right; needs the permission `events.override`. 1–500
+    characters.
+    """
     @_builtins.property
     def schedule(self) -> _schedule_pb2.Schedule:
         """The date; `start_time` is required, `state` SCHEDULED or absent."""
@@ -49,10 +54,11 @@ class CreateScheduleRequest(_message.Message):
         schedule: _schedule_pb2.Schedule | None = ...,
         allow_overlap: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        override_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "event_id", b"event_id", "request_id", b"request_id", "schedule", b"schedule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "event_id", b"event_id", "override_reason", b"override_reason", "request_id", b"request_id", "schedule", b"schedule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,6 +154,11 @@ class ListSchedulesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Of which event."""
     page_size: _builtins.int
@@ -156,6 +167,22 @@ class ListSchedulesRequest(_message.Message):
     """`next_page_token` of the page before."""
     with_total: _builtins.bool
     """Count the whole list too."""
+    limit: _builtins.int
+    """For older clients: the same as `page_size`."""
+    offset: _builtins.int
+    """For older clients: skip so many rows, instead of a `page_token`."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_schedule_pb2.Schedule.State.ValueType]:
+        """Only in one of these states."""
+
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """Only dates that start from this time on."""
+
+    @_builtins.property
+    def to_time(self) -> _timestamp_pb2.Timestamp:
+        """Only dates that start before this time."""
+
     def __init__(
         self,
         *,
@@ -163,10 +190,15 @@ class ListSchedulesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         with_total: _builtins.bool = ...,
+        states: _abc.Iterable[_schedule_pb2.Schedule.State.ValueType] | None = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        to_time: _timestamp_pb2.Timestamp | None = ...,
+        limit: _builtins.int = ...,
+        offset: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "to_time", b"to_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "page_size", b"page_size", "page_token", b"page_token", "with_total", b"with_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "from_time", b"from_time", "limit", b"limit", "offset", b"offset", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "to_time", b"to_time", "with_total", b"with_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -221,6 +253,8 @@ class UpdateScheduleRequest(_message.Message):
     ALLOW_OVERLAP_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_TOKEN_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Of which event."""
     schedule_id: _builtins.str
@@ -231,6 +265,12 @@ class UpdateScheduleRequest(_message.Message):
     """Only if the date still has this etag. Over REST the If-Match header."""
     request_id: _builtins.str
     """Makes a retry the same request; at most 255 characters."""
+    confirmation_token: _builtins.str
+    """The `token` of PreviewEventChange for exactly this change; needed for other times once anything is held or sold."""
+    override_reason: _builtins.str
+    """Why a change is right that only `events.override` may make: other times within 72 hours before the start once
+    anything is held or sold, or a date sooner or later than the organization allows. At most 500 characters.
+    """
     @_builtins.property
     def schedule(self) -> _schedule_pb2.Schedule:
         """The new values."""
@@ -249,10 +289,12 @@ class UpdateScheduleRequest(_message.Message):
         allow_overlap: _builtins.bool = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        confirmation_token: _builtins.str = ...,
+        override_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "etag", b"etag", "event_id", b"event_id", "request_id", b"request_id", "schedule", b"schedule", "schedule_id", b"schedule_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "confirmation_token", b"confirmation_token", "etag", b"etag", "event_id", b"event_id", "override_reason", b"override_reason", "request_id", b"request_id", "schedule", b"schedule", "schedule_id", b"schedule_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -285,3 +327,276 @@ class UpdateScheduleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateScheduleResponse: _TypeAlias = UpdateScheduleResponse  # noqa: Y015
+
+@_typing.final
+class ListUpcomingSchedulesRequest(_message.Message):
+    """Request of ListUpcomingSchedules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    page_size: _builtins.int
+    """Rows per page, 1–200; 0 = 20."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    with_total: _builtins.bool
+    """Count the whole list too."""
+    limit: _builtins.int
+    """For older clients: the same as `page_size`."""
+    offset: _builtins.int
+    """For older clients: skip so many rows, instead of a `page_token`."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        with_total: _builtins.bool = ...,
+        limit: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "limit", b"limit", "offset", b"offset", "page_size", b"page_size", "page_token", b"page_token", "with_total", b"with_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUpcomingSchedulesRequest: _TypeAlias = ListUpcomingSchedulesRequest  # noqa: Y015
+
+@_typing.final
+class ListUpcomingSchedulesResponse(_message.Message):
+    """Response of ListUpcomingSchedules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    PAGINATION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedCompositeFieldContainer[_schedule_pb2.Schedule]:
+        """The dates in the order of their start."""
+
+    @_builtins.property
+    def pagination(self) -> _pagination_pb2.Pagination:
+        """Where the page stands."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The now by which they are upcoming."""
+
+    def __init__(
+        self,
+        *,
+        schedules: _abc.Iterable[_schedule_pb2.Schedule] | None = ...,
+        pagination: _pagination_pb2.Pagination | None = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "schedules", b"schedules", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUpcomingSchedulesResponse: _TypeAlias = ListUpcomingSchedulesResponse  # noqa: Y015
+
+@_typing.final
+class GetNextScheduleRequest(_message.Message):
+    """Request of GetNextSchedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNextScheduleRequest: _TypeAlias = GetNextScheduleRequest  # noqa: Y015
+
+@_typing.final
+class GetNextScheduleResponse(_message.Message):
+    """Response of GetNextSchedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def schedule(self) -> _schedule_pb2.Schedule:
+        """The first upcoming date."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The now by which it is upcoming."""
+
+    def __init__(
+        self,
+        *,
+        schedule: _schedule_pb2.Schedule | None = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNextScheduleResponse: _TypeAlias = GetNextScheduleResponse  # noqa: Y015
+
+@_typing.final
+class DeleteScheduleRequest(_message.Message):
+    """Request of DeleteSchedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    schedule_id: _builtins.str
+    """Which."""
+    etag: _builtins.str
+    """Only if the date still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "event_id", b"event_id", "request_id", b"request_id", "schedule_id", b"schedule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteScheduleRequest: _TypeAlias = DeleteScheduleRequest  # noqa: Y015
+
+@_typing.final
+class DeleteScheduleResponse(_message.Message):
+    """Response of DeleteSchedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteScheduleResponse: _TypeAlias = DeleteScheduleResponse  # noqa: Y015
+
+@_typing.final
+class ExpandRecurrenceRequest(_message.Message):
+    """Request of ExpandRecurrence."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    RECURRENCE_RULE_FIELD_NUMBER: _builtins.int
+    EXCLUDED_TIMES_FIELD_NUMBER: _builtins.int
+    ALLOW_OVERLAP_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    recurrence_rule: _builtins.str
+    """RFC 5545 RRULE with COUNT or UNTIL, without the name before it; the first date is the DTSTART. At most 1,000
+    characters.
+    """
+    allow_overlap: _builtins.bool
+    """Allow another event at the same venue and time."""
+    validate_only: _builtins.bool
+    """Show the dates and write nothing."""
+    override_reason: _builtins.str
+    """Why dates sooner or later than the organization allows are right; needs the permission `events.override`. At most
+    500 characters.
+    """
+    etag: _builtins.str
+    """Only if the event still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters. Of no effect with `validate_only`."""
+    @_builtins.property
+    def schedule(self) -> _schedule_pb2.Schedule:
+        """The first date, and what all of them have in common: `start_time` is required; end, doors and check-in keep their
+        distance to the start, in wall time; `capacity_override`, `notes` and `metadata` are copied.
+        """
+
+    @_builtins.property
+    def excluded_times(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
+        """Starts that the rule makes and that shall not be (EXDATE), at most 730."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        schedule: _schedule_pb2.Schedule | None = ...,
+        recurrence_rule: _builtins.str = ...,
+        excluded_times: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
+        allow_overlap: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
+        override_reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_overlap", b"allow_overlap", "etag", b"etag", "event_id", b"event_id", "excluded_times", b"excluded_times", "override_reason", b"override_reason", "recurrence_rule", b"recurrence_rule", "request_id", b"request_id", "schedule", b"schedule", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpandRecurrenceRequest: _TypeAlias = ExpandRecurrenceRequest  # noqa: Y015
+
+@_typing.final
+class ExpandRecurrenceResponse(_message.Message):
+    """Response of ExpandRecurrence."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_FIELD_NUMBER: _builtins.int
+    effective: _builtins.bool
+    """Whether capacity already knows them; false = it will, as soon as it can be reached."""
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedCompositeFieldContainer[_schedule_pb2.Schedule]:
+        """The dates in the order of their start, at most 730; with `validate_only` without ids."""
+
+    def __init__(
+        self,
+        *,
+        schedules: _abc.Iterable[_schedule_pb2.Schedule] | None = ...,
+        effective: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective", b"effective", "schedules", b"schedules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpandRecurrenceResponse: _TypeAlias = ExpandRecurrenceResponse  # noqa: Y015

@@ -50,10 +50,30 @@ class ScheduleServiceStub:
                 request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ListSchedulesRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ListSchedulesResponse.FromString,
                 _registered_method=True)
+        self.ListUpcomingSchedules = channel.unary_unary(
+                '/holdfast.api.events.v1.ScheduleService/ListUpcomingSchedules',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ListUpcomingSchedulesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ListUpcomingSchedulesResponse.FromString,
+                _registered_method=True)
+        self.GetNextSchedule = channel.unary_unary(
+                '/holdfast.api.events.v1.ScheduleService/GetNextSchedule',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.GetNextScheduleRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.GetNextScheduleResponse.FromString,
+                _registered_method=True)
         self.UpdateSchedule = channel.unary_unary(
                 '/holdfast.api.events.v1.ScheduleService/UpdateSchedule',
                 request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.UpdateScheduleRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.UpdateScheduleResponse.FromString,
+                _registered_method=True)
+        self.DeleteSchedule = channel.unary_unary(
+                '/holdfast.api.events.v1.ScheduleService/DeleteSchedule',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.DeleteScheduleRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.DeleteScheduleResponse.FromString,
+                _registered_method=True)
+        self.ExpandRecurrence = channel.unary_unary(
+                '/holdfast.api.events.v1.ScheduleService/ExpandRecurrence',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ExpandRecurrenceRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ExpandRecurrenceResponse.FromString,
                 _registered_method=True)
 
 
@@ -84,6 +104,21 @@ class ScheduleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUpcomingSchedules(self, request, context):
+        """Lists an event's dates that start after now and are SCHEDULED, CONFIRMED or RESCHEDULED, in the order of their start.
+        The pages of one list judge by the now of its first page. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetNextSchedule(self, request, context):
+        """Reads the first of an event's upcoming dates. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND (none is upcoming).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateSchedule(self, request, context):
         """Changes a date or moves it along: SCHEDULED → CONFIRMED; both → IN_PROGRESS, POSTPONED, CANCELLED;
         POSTPONED → RESCHEDULED, CANCELLED; IN_PROGRESS → COMPLETED, CANCELLED. Atomic; conditional with `etag`.
@@ -92,6 +127,36 @@ class ScheduleServiceServicer:
         OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, CONFIRMATION_REQUIRED (other times once anything is held or sold),
         DEPENDENCY_UNAVAILABLE (the times change and capacity cannot be asked, so nothing is changed), VALIDATION_FAILED,
         IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSchedule(self, request, context):
+        """Deletes a date at which nothing is held or sold; its state does not change. The last live date of an event that is
+        PUBLISHED or further stays: cancel or postpone instead. Atomic; conditional with `etag`. Idempotent by `request_id`;
+        deleting twice answers the same.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, TICKETS_SOLD, NOT_EDITABLE, REQUIREMENT_MISSING (the last live
+        date), ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be asked, so nothing is deleted),
+        IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExpandRecurrence(self, request, context):
+        """Adds all dates of a recurrence rule to a RECURRING or SERIES event: one schedule a date, all or none. Wall times
+        keep across daylight saving: weekly 19:00 in America/Los_Angeles is 02:00Z of the next day in October and 03:00Z in
+        November. A wall time that a day does not have moves to the first one after the gap; one that it has twice is the
+        earlier. Dates that the event has already, to the second, are refused like any other overlap. With `validate_only`
+        nothing is written and the answer shows the dates. Atomic; conditional with the event's `etag`. Idempotent by
+        `request_id`.
+        Fails with EVENT_NOT_FOUND, INVALID_RECURRENCE (not RFC 5545, neither COUNT nor UNTIL, no date or more than 730),
+        INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT, NOT_EDITABLE, ETAG_MISMATCH, VALIDATION_FAILED (a SINGLE
+        event, an excluded time that the rule does not make), IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST: `POST /api/v1/events/{event_id}/schedules:expand` with `{"schedule": {"start_time":
+        "2026-10-01T19:00:00-07:00", "time_zone": "America/Los_Angeles"}, "recurrence_rule": "FREQ=WEEKLY;COUNT=10"}`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,10 +180,30 @@ def add_ScheduleServiceServicer_to_server(servicer, server):
                     request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ListSchedulesRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ListSchedulesResponse.SerializeToString,
             ),
+            'ListUpcomingSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUpcomingSchedules,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ListUpcomingSchedulesRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ListUpcomingSchedulesResponse.SerializeToString,
+            ),
+            'GetNextSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNextSchedule,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.GetNextScheduleRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.GetNextScheduleResponse.SerializeToString,
+            ),
             'UpdateSchedule': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateSchedule,
                     request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.UpdateScheduleRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.UpdateScheduleResponse.SerializeToString,
+            ),
+            'DeleteSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSchedule,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.DeleteScheduleRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.DeleteScheduleResponse.SerializeToString,
+            ),
+            'ExpandRecurrence': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExpandRecurrence,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ExpandRecurrenceRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ExpandRecurrenceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -214,6 +299,60 @@ class ScheduleService:
             _registered_method=True)
 
     @staticmethod
+    def ListUpcomingSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.ScheduleService/ListUpcomingSchedules',
+            holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ListUpcomingSchedulesRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ListUpcomingSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNextSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.ScheduleService/GetNextSchedule',
+            holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.GetNextScheduleRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.GetNextScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def UpdateSchedule(request,
             target,
             options=(),
@@ -230,6 +369,60 @@ class ScheduleService:
             '/holdfast.api.events.v1.ScheduleService/UpdateSchedule',
             holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.UpdateScheduleRequest.SerializeToString,
             holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.UpdateScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.ScheduleService/DeleteSchedule',
+            holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.DeleteScheduleRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.DeleteScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExpandRecurrence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.ScheduleService/ExpandRecurrence',
+            holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ExpandRecurrenceRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_schedule__service__pb2.ExpandRecurrenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,12 @@ class ScheduleServiceStub:
     """Reads one date. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND."""
     ListSchedules: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.ListSchedulesRequest, _schedule_service_pb2.ListSchedulesResponse]
     """Lists an event's dates in the order of their start. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID."""
+    ListUpcomingSchedules: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.ListUpcomingSchedulesRequest, _schedule_service_pb2.ListUpcomingSchedulesResponse]
+    """Lists an event's dates that start after now and are SCHEDULED, CONFIRMED or RESCHEDULED, in the order of their start.
+    The pages of one list judge by the now of its first page. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
+    """
+    GetNextSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.GetNextScheduleRequest, _schedule_service_pb2.GetNextScheduleResponse]
+    """Reads the first of an event's upcoming dates. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND (none is upcoming)."""
     UpdateSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.UpdateScheduleRequest, _schedule_service_pb2.UpdateScheduleResponse]
     """Changes a date or moves it along: SCHEDULED → CONFIRMED; both → IN_PROGRESS, POSTPONED, CANCELLED;
     POSTPONED → RESCHEDULED, CANCELLED; IN_PROGRESS → COMPLETED, CANCELLED. Atomic; conditional with `etag`.
@@ -50,6 +56,28 @@ class ScheduleServiceStub:
     OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, CONFIRMATION_REQUIRED (other times once anything is held or sold),
     DEPENDENCY_UNAVAILABLE (the times change and capacity cannot be asked, so nothing is changed), VALIDATION_FAILED,
     IDEMPOTENCY_KEY_REUSED.
+    """
+    DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.DeleteScheduleRequest, _schedule_service_pb2.DeleteScheduleResponse]
+    """Deletes a date at which nothing is held or sold; its state does not change. The last live date of an event that is
+    PUBLISHED or further stays: cancel or postpone instead. Atomic; conditional with `etag`. Idempotent by `request_id`;
+    deleting twice answers the same.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, TICKETS_SOLD, NOT_EDITABLE, REQUIREMENT_MISSING (the last live
+    date), ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be asked, so nothing is deleted),
+    IDEMPOTENCY_KEY_REUSED.
+    """
+    ExpandRecurrence: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.ExpandRecurrenceRequest, _schedule_service_pb2.ExpandRecurrenceResponse]
+    """Adds all dates of a recurrence rule to a RECURRING or SERIES event: one schedule a date, all or none. Wall times
+    keep across daylight saving: weekly 19:00 in America/Los_Angeles is 02:00Z of the next day in October and 03:00Z in
+    November. A wall time that a day does not have moves to the first one after the gap; one that it has twice is the
+    earlier. Dates that the event has already, to the second, are refused like any other overlap. With `validate_only`
+    nothing is written and the answer shows the dates. Atomic; conditional with the event's `etag`. Idempotent by
+    `request_id`.
+    Fails with EVENT_NOT_FOUND, INVALID_RECURRENCE (not RFC 5545, neither COUNT nor UNTIL, no date or more than 730),
+    INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT, NOT_EDITABLE, ETAG_MISMATCH, VALIDATION_FAILED (a SINGLE
+    event, an excluded time that the rule does not make), IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST: `POST /api/v1/events/{event_id}/schedules:expand` with `{"schedule": {"start_time":
+    "2026-10-01T19:00:00-07:00", "time_zone": "America/Los_Angeles"}, "recurrence_rule": "FREQ=WEEKLY;COUNT=10"}`.
     """
 
 @_typing.type_check_only
@@ -66,6 +94,12 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     """Reads one date. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND."""
     ListSchedules: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.ListSchedulesRequest, _schedule_service_pb2.ListSchedulesResponse]  # type: ignore[assignment]
     """Lists an event's dates in the order of their start. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID."""
+    ListUpcomingSchedules: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.ListUpcomingSchedulesRequest, _schedule_service_pb2.ListUpcomingSchedulesResponse]  # type: ignore[assignment]
+    """Lists an event's dates that start after now and are SCHEDULED, CONFIRMED or RESCHEDULED, in the order of their start.
+    The pages of one list judge by the now of its first page. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
+    """
+    GetNextSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.GetNextScheduleRequest, _schedule_service_pb2.GetNextScheduleResponse]  # type: ignore[assignment]
+    """Reads the first of an event's upcoming dates. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND (none is upcoming)."""
     UpdateSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.UpdateScheduleRequest, _schedule_service_pb2.UpdateScheduleResponse]  # type: ignore[assignment]
     """Changes a date or moves it along: SCHEDULED → CONFIRMED; both → IN_PROGRESS, POSTPONED, CANCELLED;
     POSTPONED → RESCHEDULED, CANCELLED; IN_PROGRESS → COMPLETED, CANCELLED. Atomic; conditional with `etag`.
@@ -74,6 +108,28 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, CONFIRMATION_REQUIRED (other times once anything is held or sold),
     DEPENDENCY_UNAVAILABLE (the times change and capacity cannot be asked, so nothing is changed), VALIDATION_FAILED,
     IDEMPOTENCY_KEY_REUSED.
+    """
+    DeleteSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.DeleteScheduleRequest, _schedule_service_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
+    """Deletes a date at which nothing is held or sold; its state does not change. The last live date of an event that is
+    PUBLISHED or further stays: cancel or postpone instead. Atomic; conditional with `etag`. Idempotent by `request_id`;
+    deleting twice answers the same.
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, TICKETS_SOLD, NOT_EDITABLE, REQUIREMENT_MISSING (the last live
+    date), ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be asked, so nothing is deleted),
+    IDEMPOTENCY_KEY_REUSED.
+    """
+    ExpandRecurrence: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.ExpandRecurrenceRequest, _schedule_service_pb2.ExpandRecurrenceResponse]  # type: ignore[assignment]
+    """Adds all dates of a recurrence rule to a RECURRING or SERIES event: one schedule a date, all or none. Wall times
+    keep across daylight saving: weekly 19:00 in America/Los_Angeles is 02:00Z of the next day in October and 03:00Z in
+    November. A wall time that a day does not have moves to the first one after the gap; one that it has twice is the
+    earlier. Dates that the event has already, to the second, are refused like any other overlap. With `validate_only`
+    nothing is written and the answer shows the dates. Atomic; conditional with the event's `etag`. Idempotent by
+    `request_id`.
+    Fails with EVENT_NOT_FOUND, INVALID_RECURRENCE (not RFC 5545, neither COUNT nor UNTIL, no date or more than 730),
+    INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT, NOT_EDITABLE, ETAG_MISMATCH, VALIDATION_FAILED (a SINGLE
+    event, an excluded time that the rule does not make), IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST: `POST /api/v1/events/{event_id}/schedules:expand` with `{"schedule": {"start_time":
+    "2026-10-01T19:00:00-07:00", "time_zone": "America/Los_Angeles"}, "recurrence_rule": "FREQ=WEEKLY;COUNT=10"}`.
     """
 
 class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,6 +163,24 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists an event's dates in the order of their start. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID."""
 
     @_abc_1.abstractmethod
+    def ListUpcomingSchedules(
+        self,
+        request: _schedule_service_pb2.ListUpcomingSchedulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedule_service_pb2.ListUpcomingSchedulesResponse, _abc.Awaitable[_schedule_service_pb2.ListUpcomingSchedulesResponse]]:
+        """Lists an event's dates that start after now and are SCHEDULED, CONFIRMED or RESCHEDULED, in the order of their start.
+        The pages of one list judge by the now of its first page. Fails with EVENT_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def GetNextSchedule(
+        self,
+        request: _schedule_service_pb2.GetNextScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedule_service_pb2.GetNextScheduleResponse, _abc.Awaitable[_schedule_service_pb2.GetNextScheduleResponse]]:
+        """Reads the first of an event's upcoming dates. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND (none is upcoming)."""
+
+    @_abc_1.abstractmethod
     def UpdateSchedule(
         self,
         request: _schedule_service_pb2.UpdateScheduleRequest,
@@ -119,6 +193,40 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         OVERLAPPING_EVENT, ETAG_MISMATCH, NOT_EDITABLE, CONFIRMATION_REQUIRED (other times once anything is held or sold),
         DEPENDENCY_UNAVAILABLE (the times change and capacity cannot be asked, so nothing is changed), VALIDATION_FAILED,
         IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteSchedule(
+        self,
+        request: _schedule_service_pb2.DeleteScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedule_service_pb2.DeleteScheduleResponse, _abc.Awaitable[_schedule_service_pb2.DeleteScheduleResponse]]:
+        """Deletes a date at which nothing is held or sold; its state does not change. The last live date of an event that is
+        PUBLISHED or further stays: cancel or postpone instead. Atomic; conditional with `etag`. Idempotent by `request_id`;
+        deleting twice answers the same.
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, TICKETS_SOLD, NOT_EDITABLE, REQUIREMENT_MISSING (the last live
+        date), ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be asked, so nothing is deleted),
+        IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ExpandRecurrence(
+        self,
+        request: _schedule_service_pb2.ExpandRecurrenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedule_service_pb2.ExpandRecurrenceResponse, _abc.Awaitable[_schedule_service_pb2.ExpandRecurrenceResponse]]:
+        """Adds all dates of a recurrence rule to a RECURRING or SERIES event: one schedule a date, all or none. Wall times
+        keep across daylight saving: weekly 19:00 in America/Los_Angeles is 02:00Z of the next day in October and 03:00Z in
+        November. A wall time that a day does not have moves to the first one after the gap; one that it has twice is the
+        earlier. Dates that the event has already, to the second, are refused like any other overlap. With `validate_only`
+        nothing is written and the answer shows the dates. Atomic; conditional with the event's `etag`. Idempotent by
+        `request_id`.
+        Fails with EVENT_NOT_FOUND, INVALID_RECURRENCE (not RFC 5545, neither COUNT nor UNTIL, no date or more than 730),
+        INVALID_DATE_RANGE, UNKNOWN_TIME_ZONE, OVERLAPPING_EVENT, NOT_EDITABLE, ETAG_MISMATCH, VALIDATION_FAILED (a SINGLE
+        event, an excluded time that the rule does not make), IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST: `POST /api/v1/events/{event_id}/schedules:expand` with `{"schedule": {"start_time":
+        "2026-10-01T19:00:00-07:00", "time_zone": "America/Los_Angeles"}, "recurrence_rule": "FREQ=WEEKLY;COUNT=10"}`.
         """
 
 def add_ScheduleServiceServicer_to_server(servicer: ScheduleServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,7 +30,7 @@ from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot
 from holdfast.api.events.v1 import venue_pb2 as holdfast_dot_api_dot_events_dot_v1_dot_venue__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*holdfast/api/events/v1/venue_service.proto\x12\x16holdfast.api.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\'holdfast/api/common/v1/pagination.proto\x1a#holdfast/api/common/v1/policy.proto\x1a\"holdfast/api/events/v1/venue.proto\"\x91\x02\n\x12\x43reateVenueRequest\x12\x34\n\x05venue\x18\x01 \x01(\x0b\x32\x1d.holdfast.api.events.v1.VenueB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01:\xa6\x01\xbaH\xa2\x01\x1a\x43\n\x13venue.name.required\x12\x16venue.name is required\x1a\x14has(this.venue.name)\x1a[\n\x1bvenue.max_capacity.required\x12\x1evenue.max_capacity is required\x1a\x1chas(this.venue.max_capacity)\"C\n\x13\x43reateVenueResponse\x12,\n\x05venue\x18\x01 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Venue\"-\n\x0fGetVenueRequest\x12\x1a\n\x08venue_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"@\n\x10GetVenueResponse\x12,\n\x05venue\x18\x01 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Venue\"d\n\x11ListVenuesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x12\n\nwith_total\x18\x03 \x01(\x08\"{\n\x12ListVenuesResponse\x12-\n\x06venues\x18\x01 \x03(\x0b\x32\x1d.holdfast.api.events.v1.Venue\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\".holdfast.api.common.v1.Pagination\"\xcc\x01\n\x12UpdateVenueRequest\x12\x1a\n\x08venue_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x34\n\x05venue\x18\x02 \x01(\x0b\x32\x1d.holdfast.api.events.v1.VenueB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"C\n\x13UpdateVenueResponse\x12,\n\x05venue\x18\x01 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Venue2\xb3\x05\n\x0cVenueService\x12\xb6\x01\n\x0b\x43reateVenue\x12*.holdfast.api.events.v1.CreateVenueRequest\x1a+.holdfast.api.events.v1.CreateVenueResponse\"N\xaa\xb8\x19\x0e\n\x0cvenues.write\xb2\xb8\x19\x1b\n\x19/api/v1/venues/{venue.id}\x82\xd3\xe4\x93\x02\x17\"\x0e/api/v1/venues:\x05venue\x12\x91\x01\n\x08GetVenue\x12\'.holdfast.api.events.v1.GetVenueRequest\x1a(.holdfast.api.events.v1.GetVenueResponse\"2\xaa\xb8\x19\r\n\x0bvenues.read\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/venues/{venue_id}\x12\x8c\x01\n\nListVenues\x12).holdfast.api.events.v1.ListVenuesRequest\x1a*.holdfast.api.events.v1.ListVenuesResponse\"\'\xaa\xb8\x19\r\n\x0bvenues.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/venues\x12\xc6\x01\n\x0bUpdateVenue\x12*.holdfast.api.events.v1.UpdateVenueRequest\x1a+.holdfast.api.events.v1.UpdateVenueResponse\"^\xaa\xb8\x19\x0e\n\x0cvenues.write\x82\xd3\xe4\x93\x02\x46\x32\x19/api/v1/venues/{venue_id}:\x05venueZ\"\x1a\x19/api/v1/venues/{venue_id}:\x05venueb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*holdfast/api/events/v1/venue_service.proto\x12\x16holdfast.api.events.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\'holdfast/api/common/v1/pagination.proto\x1a#holdfast/api/common/v1/policy.proto\x1a\"holdfast/api/events/v1/venue.proto\"\x91\x02\n\x12\x43reateVenueRequest\x12\x34\n\x05venue\x18\x01 \x01(\x0b\x32\x1d.holdfast.api.events.v1.VenueB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01:\xa6\x01\xbaH\xa2\x01\x1a\x43\n\x13venue.name.required\x12\x16venue.name is required\x1a\x14has(this.venue.name)\x1a[\n\x1bvenue.max_capacity.required\x12\x1evenue.max_capacity is required\x1a\x1chas(this.venue.max_capacity)\"C\n\x13\x43reateVenueResponse\x12,\n\x05venue\x18\x01 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Venue\"-\n\x0fGetVenueRequest\x12\x1a\n\x08venue_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"@\n\x10GetVenueResponse\x12,\n\x05venue\x18\x01 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Venue\"\xa7\x01\n\x11ListVenuesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x12\n\nwith_total\x18\x03 \x01(\x08\x12\x1f\n\x05limit\x18\x04 \x01(\x05\x42\x10\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\xba\xb8\x19\x02\x18\x01\x12 \n\x06offset\x18\x05 \x01(\x05\x42\x10\xbaH\x07\x1a\x05\x18\x90N(\x00\xba\xb8\x19\x02\x18\x01\"{\n\x12ListVenuesResponse\x12-\n\x06venues\x18\x01 \x03(\x0b\x32\x1d.holdfast.api.events.v1.Venue\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\".holdfast.api.common.v1.Pagination\"\xcc\x01\n\x12UpdateVenueRequest\x12\x1a\n\x08venue_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x34\n\x05venue\x18\x02 \x01(\x0b\x32\x1d.holdfast.api.events.v1.VenueB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"C\n\x13UpdateVenueResponse\x12,\n\x05venue\x18\x01 \x01(\x0b\x32\x1d.holdfast.api.events.v1.Venue\"e\n\x12\x44\x65leteVenueRequest\x12\x1a\n\x08venue_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"\x15\n\x13\x44\x65leteVenueResponse2\xd7\x06\n\x0cVenueService\x12\xb6\x01\n\x0b\x43reateVenue\x12*.holdfast.api.events.v1.CreateVenueRequest\x1a+.holdfast.api.events.v1.CreateVenueResponse\"N\xaa\xb8\x19\x0e\n\x0cvenues.write\xb2\xb8\x19\x1b\n\x19/api/v1/venues/{venue.id}\x82\xd3\xe4\x93\x02\x17\"\x0e/api/v1/venues:\x05venue\x12\x91\x01\n\x08GetVenue\x12\'.holdfast.api.events.v1.GetVenueRequest\x1a(.holdfast.api.events.v1.GetVenueResponse\"2\xaa\xb8\x19\r\n\x0bvenues.read\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/venues/{venue_id}\x12\x8c\x01\n\nListVenues\x12).holdfast.api.events.v1.ListVenuesRequest\x1a*.holdfast.api.events.v1.ListVenuesResponse\"\'\xaa\xb8\x19\r\n\x0bvenues.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/venues\x12\xc6\x01\n\x0bUpdateVenue\x12*.holdfast.api.events.v1.UpdateVenueRequest\x1a+.holdfast.api.events.v1.UpdateVenueResponse\"^\xaa\xb8\x19\x0e\n\x0cvenues.write\x82\xd3\xe4\x93\x02\x46\x32\x19/api/v1/venues/{venue_id}:\x05venueZ\"\x1a\x19/api/v1/venues/{venue_id}:\x05venue\x12\xa1\x01\n\x0b\x44\x65leteVenue\x12*.holdfast.api.events.v1.DeleteVenueRequest\x1a+.holdfast.api.events.v1.DeleteVenueResponse\"9\xaa\xb8\x19\x0e\n\x0cvenues.write\xb2\xb8\x19\x02\x10\x01\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/venues/{venue_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTVENUESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
   _globals['_LISTVENUESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTVENUESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_LISTVENUESREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_LISTVENUESREQUEST'].fields_by_name['limit']._serialized_options = b'\272H\007\032\005\030\310\001(\000\272\270\031\002\030\001'
+  _globals['_LISTVENUESREQUEST'].fields_by_name['offset']._loaded_options = None
+  _globals['_LISTVENUESREQUEST'].fields_by_name['offset']._serialized_options = b'\272H\007\032\005\030\220N(\000\272\270\031\002\030\001'
   _globals['_UPDATEVENUEREQUEST'].fields_by_name['venue_id']._loaded_options = None
   _globals['_UPDATEVENUEREQUEST'].fields_by_name['venue_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_UPDATEVENUEREQUEST'].fields_by_name['venue']._loaded_options = None
@@ -57,6 +61,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEVENUEREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_UPDATEVENUEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATEVENUEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_DELETEVENUEREQUEST'].fields_by_name['venue_id']._loaded_options = None
+  _globals['_DELETEVENUEREQUEST'].fields_by_name['venue_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_DELETEVENUEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETEVENUEREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_DELETEVENUEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_DELETEVENUEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\377\001'
   _globals['_VENUESERVICE'].methods_by_name['CreateVenue']._loaded_options = None
   _globals['_VENUESERVICE'].methods_by_name['CreateVenue']._serialized_options = b'\252\270\031\016\n\014venues.write\262\270\031\033\n\031/api/v1/venues/{venue.id}\202\323\344\223\002\027\"\016/api/v1/venues:\005venue'
   _globals['_VENUESERVICE'].methods_by_name['GetVenue']._loaded_options = None
@@ -65,6 +75,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VENUESERVICE'].methods_by_name['ListVenues']._serialized_options = b'\252\270\031\r\n\013venues.read\202\323\344\223\002\020\022\016/api/v1/venues'
   _globals['_VENUESERVICE'].methods_by_name['UpdateVenue']._loaded_options = None
   _globals['_VENUESERVICE'].methods_by_name['UpdateVenue']._serialized_options = b'\252\270\031\016\n\014venues.write\202\323\344\223\002F2\031/api/v1/venues/{venue_id}:\005venueZ\"\032\031/api/v1/venues/{venue_id}:\005venue'
+  _globals['_VENUESERVICE'].methods_by_name['DeleteVenue']._loaded_options = None
+  _globals['_VENUESERVICE'].methods_by_name['DeleteVenue']._serialized_options = b'\252\270\031\016\n\014venues.write\262\270\031\002\020\001\202\323\344\223\002\033*\031/api/v1/venues/{venue_id}'
   _globals['_CREATEVENUEREQUEST']._serialized_start=278
   _globals['_CREATEVENUEREQUEST']._serialized_end=551
   _globals['_CREATEVENUERESPONSE']._serialized_start=553
@@ -73,14 +85,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETVENUEREQUEST']._serialized_end=667
   _globals['_GETVENUERESPONSE']._serialized_start=669
   _globals['_GETVENUERESPONSE']._serialized_end=733
-  _globals['_LISTVENUESREQUEST']._serialized_start=735
-  _globals['_LISTVENUESREQUEST']._serialized_end=835
-  _globals['_LISTVENUESRESPONSE']._serialized_start=837
-  _globals['_LISTVENUESRESPONSE']._serialized_end=960
-  _globals['_UPDATEVENUEREQUEST']._serialized_start=963
-  _globals['_UPDATEVENUEREQUEST']._serialized_end=1167
-  _globals['_UPDATEVENUERESPONSE']._serialized_start=1169
-  _globals['_UPDATEVENUERESPONSE']._serialized_end=1236
-  _globals['_VENUESERVICE']._serialized_start=1239
-  _globals['_VENUESERVICE']._serialized_end=1930
+  _globals['_LISTVENUESREQUEST']._serialized_start=736
+  _globals['_LISTVENUESREQUEST']._serialized_end=903
+  _globals['_LISTVENUESRESPONSE']._serialized_start=905
+  _globals['_LISTVENUESRESPONSE']._serialized_end=1028
+  _globals['_UPDATEVENUEREQUEST']._serialized_start=1031
+  _globals['_UPDATEVENUEREQUEST']._serialized_end=1235
+  _globals['_UPDATEVENUERESPONSE']._serialized_start=1237
+  _globals['_UPDATEVENUERESPONSE']._serialized_end=1304
+  _globals['_DELETEVENUEREQUEST']._serialized_start=1306
+  _globals['_DELETEVENUEREQUEST']._serialized_end=1407
+  _globals['_DELETEVENUERESPONSE']._serialized_start=1409
+  _globals['_DELETEVENUERESPONSE']._serialized_end=1430
+  _globals['_VENUESERVICE']._serialized_start=1433
+  _globals['_VENUESERVICE']._serialized_end=2288
 # @@protoc_insertion_point(module_scope)

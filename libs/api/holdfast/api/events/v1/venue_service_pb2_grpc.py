@@ -55,6 +55,11 @@ class VenueServiceStub:
                 request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.UpdateVenueRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.UpdateVenueResponse.FromString,
                 _registered_method=True)
+        self.DeleteVenue = channel.unary_unary(
+                '/holdfast.api.events.v1.VenueService/DeleteVenue',
+                request_serializer=holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.DeleteVenueRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.DeleteVenueResponse.FromString,
+                _registered_method=True)
 
 
 class VenueServiceServicer:
@@ -93,6 +98,16 @@ class VenueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteVenue(self, request, context):
+        """Deletes a venue at which no event is left that could still take place: all are COMPLETED, CANCELLED or deleted. They
+        keep its name, its slug is free again. Atomic; conditional with `etag`. Idempotent by `request_id`; deleting twice
+        answers the same.
+        Fails with VENUE_NOT_FOUND, VENUE_IN_USE, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_VenueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -115,6 +130,11 @@ def add_VenueServiceServicer_to_server(servicer, server):
                     servicer.UpdateVenue,
                     request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.UpdateVenueRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.UpdateVenueResponse.SerializeToString,
+            ),
+            'DeleteVenue': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteVenue,
+                    request_deserializer=holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.DeleteVenueRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.DeleteVenueResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -226,6 +246,33 @@ class VenueService:
             '/holdfast.api.events.v1.VenueService/UpdateVenue',
             holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.UpdateVenueRequest.SerializeToString,
             holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.UpdateVenueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteVenue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.events.v1.VenueService/DeleteVenue',
+            holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.DeleteVenueRequest.SerializeToString,
+            holdfast_dot_api_dot_events_dot_v1_dot_venue__service__pb2.DeleteVenueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,12 @@ class VenueServiceStub:
     exists already stays.
     Fails with VENUE_NOT_FOUND, ETAG_MISMATCH, UNKNOWN_TIME_ZONE, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
     """
+    DeleteVenue: _grpc.UnaryUnaryMultiCallable[_venue_service_pb2.DeleteVenueRequest, _venue_service_pb2.DeleteVenueResponse]
+    """Deletes a venue at which no event is left that could still take place: all are COMPLETED, CANCELLED or deleted. They
+    keep its name, its slug is free again. Atomic; conditional with `etag`. Idempotent by `request_id`; deleting twice
+    answers the same.
+    Fails with VENUE_NOT_FOUND, VENUE_IN_USE, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """
 
 @_typing.type_check_only
 class VenueServiceAsyncStub(VenueServiceStub):
@@ -66,6 +72,12 @@ class VenueServiceAsyncStub(VenueServiceStub):
     A lower `max_capacity` reaches capacity by message and binds every later change of sections there; what
     exists already stays.
     Fails with VENUE_NOT_FOUND, ETAG_MISMATCH, UNKNOWN_TIME_ZONE, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """
+    DeleteVenue: _aio.UnaryUnaryMultiCallable[_venue_service_pb2.DeleteVenueRequest, _venue_service_pb2.DeleteVenueResponse]  # type: ignore[assignment]
+    """Deletes a venue at which no event is left that could still take place: all are COMPLETED, CANCELLED or deleted. They
+    keep its name, its slug is free again. Atomic; conditional with `etag`. Idempotent by `request_id`; deleting twice
+    answers the same.
+    Fails with VENUE_NOT_FOUND, VENUE_IN_USE, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
 
 class VenueServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,6 +119,18 @@ class VenueServiceServicer(metaclass=_abc_1.ABCMeta):
         A lower `max_capacity` reaches capacity by message and binds every later change of sections there; what
         exists already stays.
         Fails with VENUE_NOT_FOUND, ETAG_MISMATCH, UNKNOWN_TIME_ZONE, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteVenue(
+        self,
+        request: _venue_service_pb2.DeleteVenueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_venue_service_pb2.DeleteVenueResponse, _abc.Awaitable[_venue_service_pb2.DeleteVenueResponse]]:
+        """Deletes a venue at which no event is left that could still take place: all are COMPLETED, CANCELLED or deleted. They
+        keep its name, its slug is free again. Atomic; conditional with `etag`. Idempotent by `request_id`; deleting twice
+        answers the same.
+        Fails with VENUE_NOT_FOUND, VENUE_IN_USE, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
 
 def add_VenueServiceServicer_to_server(servicer: VenueServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -147,6 +147,8 @@ class PriceStep(_message.Message):
         """Facility fees are added."""
         TAX: PriceStep._Kind.ValueType  # 9
         """Tax is added, or split out of the gross."""
+        PRICE_RULE: PriceStep._Kind.ValueType  # 10
+        """A rule of the dynamic tier adjusts its current price."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What the step does."""
@@ -171,14 +173,25 @@ class PriceStep(_message.Message):
     """Facility fees are added."""
     TAX: PriceStep.Kind.ValueType  # 9
     """Tax is added, or split out of the gross."""
+    PRICE_RULE: PriceStep.Kind.ValueType  # 10
+    """A rule of the dynamic tier adjusts its current price."""
 
     KIND_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    PRICE_RULE_NUMBER_FIELD_NUMBER: _builtins.int
+    PRICE_RULE_NAME_FIELD_NUMBER: _builtins.int
+    COUPON_CODE_FIELD_NUMBER: _builtins.int
     kind: Global___PriceStep.Kind.ValueType
     """What the step does."""
     detail: _builtins.str
     """In words, with the numbers: `15 % off for 10 or more`."""
+    price_rule_number: _builtins.int
+    """Of a PRICE_RULE: the number of the rule that fired, from 1, in the tier's `price_rules`."""
+    price_rule_name: _builtins.str
+    """Of a PRICE_RULE: its name, if it has one."""
+    coupon_code: _builtins.str
+    """Of a COUPON: its code."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """The amount it sets (prices: of one ticket) or adds to the line (fees, tax, discounts; those negative)."""
@@ -189,10 +202,13 @@ class PriceStep(_message.Message):
         kind: Global___PriceStep.Kind.ValueType = ...,
         amount: _money_pb2.Money | None = ...,
         detail: _builtins.str = ...,
+        price_rule_number: _builtins.int = ...,
+        price_rule_name: _builtins.str = ...,
+        coupon_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "detail", b"detail", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "coupon_code", b"coupon_code", "detail", b"detail", "kind", b"kind", "price_rule_name", b"price_rule_name", "price_rule_number", b"price_rule_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -209,12 +225,18 @@ class LockedPrice(_message.Message):
     PRICE_TIER_NAME_FIELD_NUMBER: _builtins.int
     BREAKDOWN_FIELD_NUMBER: _builtins.int
     LOCK_TIME_FIELD_NUMBER: _builtins.int
+    COUPON_ID_FIELD_NUMBER: _builtins.int
+    QUOTE_ID_FIELD_NUMBER: _builtins.int
     price_tier_id: _builtins.str
     """Which tier."""
     price_tier_version: _builtins.int
     """The version of the tier."""
     price_tier_name: _builtins.str
     """The tier's name at that version."""
+    coupon_id: _builtins.str
+    """The coupon that is in the price; empty = none."""
+    quote_id: _builtins.str
+    """The quote whose price this is; empty = computed when it was locked."""
     @_builtins.property
     def breakdown(self) -> Global___PriceBreakdown:
         """What the line costs."""
@@ -231,10 +253,12 @@ class LockedPrice(_message.Message):
         price_tier_name: _builtins.str = ...,
         breakdown: Global___PriceBreakdown | None = ...,
         lock_time: _timestamp_pb2.Timestamp | None = ...,
+        coupon_id: _builtins.str = ...,
+        quote_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "lock_time", b"lock_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "lock_time", b"lock_time", "price_tier_id", b"price_tier_id", "price_tier_name", b"price_tier_name", "price_tier_version", b"price_tier_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "coupon_id", b"coupon_id", "lock_time", b"lock_time", "price_tier_id", b"price_tier_id", "price_tier_name", b"price_tier_name", "price_tier_version", b"price_tier_version", "quote_id", b"quote_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

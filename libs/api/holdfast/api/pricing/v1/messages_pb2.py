@@ -23,16 +23,24 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_policy__pb2
+from holdfast.api.pricing.v1 import coupon_pb2 as holdfast_dot_api_dot_pricing_dot_v1_dot_coupon__pb2
 from holdfast.api.pricing.v1 import price_tier_pb2 as holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&holdfast/api/pricing/v1/messages.proto\x12\x17holdfast.api.pricing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a(holdfast/api/pricing/v1/price_tier.proto\"z\n\x10PriceTierChanged\x12\x36\n\nprice_tier\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\x12.\n\noccur_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&holdfast/api/pricing/v1/messages.proto\x12\x17holdfast.api.pricing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#holdfast/api/common/v1/policy.proto\x1a$holdfast/api/pricing/v1/coupon.proto\x1a(holdfast/api/pricing/v1/price_tier.proto\"\xd7\x01\n\x10PriceTierChanged\x12\x36\n\nprice_tier\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\x12.\n\noccur_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:[\xc2\xb8\x19W\n\nprice tier\x12\rprice_tier.id\x1a\x12price_tier.version*&PriceTierService.ListPriceTierVersions\"\xb2\x01\n\rCouponChanged\x12/\n\x06\x63oupon\x18\x01 \x01(\x0b\x32\x1f.holdfast.api.pricing.v1.Coupon\x12.\n\noccur_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:@\xc2\xb8\x19<\n\x06\x63oupon\x12\tcoupon.id\x1a\x0e\x63oupon.version*\x17\x43ouponService.GetCouponb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.api.pricing.v1.messages_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRICETIERCHANGED']._serialized_start=142
-  _globals['_PRICETIERCHANGED']._serialized_end=264
+  _globals['_PRICETIERCHANGED']._loaded_options = None
+  _globals['_PRICETIERCHANGED']._serialized_options = b'\302\270\031W\n\nprice tier\022\rprice_tier.id\032\022price_tier.version*&PriceTierService.ListPriceTierVersions'
+  _globals['_COUPONCHANGED']._loaded_options = None
+  _globals['_COUPONCHANGED']._serialized_options = b'\302\270\031<\n\006coupon\022\tcoupon.id\032\016coupon.version*\027CouponService.GetCoupon'
+  _globals['_PRICETIERCHANGED']._serialized_start=218
+  _globals['_PRICETIERCHANGED']._serialized_end=433
+  _globals['_COUPONCHANGED']._serialized_start=436
+  _globals['_COUPONCHANGED']._serialized_end=614
 # @@protoc_insertion_point(module_scope)

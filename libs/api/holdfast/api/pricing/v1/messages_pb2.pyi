@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from holdfast.api.pricing.v1 import coupon_pb2 as _coupon_pb2
 from holdfast.api.pricing.v1 import price_tier_pb2 as _price_tier_pb2
 import builtins as _builtins
 import sys
@@ -20,9 +21,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class PriceTierChanged(_message.Message):
-    """Messages of the stream PRICING. Subject `pricing.<organization>.<event>.<type>`.
+    """Messages of the stream PRICING. Subject `pricing.<organization>.<event>.<type>`, `_` where there is no event.
 
-    A price tier was created or changed. Aggregate: the tier; `price_tier.version` is gapless.
+    A price tier was created, changed or deleted (it then has a `delete_time`). Aggregate: the tier; `price_tier.version` is gapless.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -50,3 +51,35 @@ class PriceTierChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PriceTierChanged: _TypeAlias = PriceTierChanged  # noqa: Y015
+
+@_typing.final
+class CouponChanged(_message.Message):
+    """A coupon was created or changed; taking and giving back its uses is no change. Aggregate: the coupon;
+    `coupon.version` is gapless. The counts of uses are not in it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUPON_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def coupon(self) -> _coupon_pb2.Coupon:
+        """The coupon as it is now."""
+
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        coupon: _coupon_pb2.Coupon | None = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["coupon", b"coupon", "occur_time", b"occur_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon", b"coupon", "occur_time", b"occur_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CouponChanged: _TypeAlias = CouponChanged  # noqa: Y015

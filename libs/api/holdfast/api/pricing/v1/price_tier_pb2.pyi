@@ -3,18 +3,20 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from holdfast.api.common.v1 import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -62,6 +64,8 @@ class PriceTier(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    PRICE_RULES_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, made by the service."""
     organization_id: _builtins.str
@@ -158,6 +162,17 @@ class PriceTier(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def price_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceRule]:
+        """What moves the price of a dynamic tier by itself: at most 50 rules, evaluated in their order. The first whose
+        conditions all hold adjusts `current_price`, clamped to `min_price` and `max_price`; the price's steps name it.
+        Replaced as a whole; members only.
+        """
+
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was deleted; only messages show it."""
+
     def __init__(
         self,
         *,
@@ -195,10 +210,12 @@ class PriceTier(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        price_rules: _abc.Iterable[Global___PriceRule] | None = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_description", b"_description", "_display_order", b"_display_order", "_group_discount_percent", b"_group_discount_percent", "_group_size_min", b"_group_size_min", "_is_dynamic", b"_is_dynamic", "_max_per_customer", b"_max_per_customer", "_max_per_order", b"_max_per_order", "_name", b"_name", "_schedule_id", b"_schedule_id", "_section_id", b"_section_id", "_tax_inclusive", b"_tax_inclusive", "_tax_rate", b"_tax_rate", "_tier", b"_tier", "_visible", b"_visible", "active", b"active", "base_price", b"base_price", "create_time", b"create_time", "current_price", b"current_price", "description", b"description", "display_order", b"display_order", "early_bird_end_time", b"early_bird_end_time", "early_bird_price", b"early_bird_price", "facility_fee", b"facility_fee", "group_discount_percent", b"group_discount_percent", "group_size_min", b"group_size_min", "is_dynamic", b"is_dynamic", "last_minute_price", b"last_minute_price", "last_minute_start_time", b"last_minute_start_time", "max_per_customer", b"max_per_customer", "max_per_order", b"max_per_order", "max_price", b"max_price", "min_price", b"min_price", "name", b"name", "sales_end_time", b"sales_end_time", "sales_start_time", b"sales_start_time", "schedule_id", b"schedule_id", "section_id", b"section_id", "service_fee", b"service_fee", "tax_inclusive", b"tax_inclusive", "tax_rate", b"tax_rate", "tier", b"tier", "update_time", b"update_time", "visible", b"visible"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_description", b"_description", "_display_order", b"_display_order", "_group_discount_percent", b"_group_discount_percent", "_group_size_min", b"_group_size_min", "_is_dynamic", b"_is_dynamic", "_max_per_customer", b"_max_per_customer", "_max_per_order", b"_max_per_order", "_name", b"_name", "_schedule_id", b"_schedule_id", "_section_id", b"_section_id", "_tax_inclusive", b"_tax_inclusive", "_tax_rate", b"_tax_rate", "_tier", b"_tier", "_visible", b"_visible", "active", b"active", "base_price", b"base_price", "create_time", b"create_time", "current_price", b"current_price", "delete_time", b"delete_time", "description", b"description", "display_order", b"display_order", "early_bird_end_time", b"early_bird_end_time", "early_bird_price", b"early_bird_price", "facility_fee", b"facility_fee", "group_discount_percent", b"group_discount_percent", "group_size_min", b"group_size_min", "is_dynamic", b"is_dynamic", "last_minute_price", b"last_minute_price", "last_minute_start_time", b"last_minute_start_time", "max_per_customer", b"max_per_customer", "max_per_order", b"max_per_order", "max_price", b"max_price", "min_price", b"min_price", "name", b"name", "sales_end_time", b"sales_end_time", "sales_start_time", b"sales_start_time", "schedule_id", b"schedule_id", "section_id", b"section_id", "service_fee", b"service_fee", "tax_inclusive", b"tax_inclusive", "tax_rate", b"tax_rate", "tier", b"tier", "update_time", b"update_time", "visible", b"visible"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_description", b"_description", "_display_order", b"_display_order", "_group_discount_percent", b"_group_discount_percent", "_group_size_min", b"_group_size_min", "_is_dynamic", b"_is_dynamic", "_max_per_customer", b"_max_per_customer", "_max_per_order", b"_max_per_order", "_name", b"_name", "_schedule_id", b"_schedule_id", "_section_id", b"_section_id", "_tax_inclusive", b"_tax_inclusive", "_tax_rate", b"_tax_rate", "_tier", b"_tier", "_visible", b"_visible", "active", b"active", "base_price", b"base_price", "create_time", b"create_time", "current_price", b"current_price", "description", b"description", "display_order", b"display_order", "early_bird_end_time", b"early_bird_end_time", "early_bird_price", b"early_bird_price", "etag", b"etag", "event_id", b"event_id", "facility_fee", b"facility_fee", "group_discount_percent", b"group_discount_percent", "group_size_min", b"group_size_min", "id", b"id", "is_dynamic", b"is_dynamic", "last_minute_price", b"last_minute_price", "last_minute_start_time", b"last_minute_start_time", "max_per_customer", b"max_per_customer", "max_per_order", b"max_per_order", "max_price", b"max_price", "min_price", b"min_price", "name", b"name", "organization_id", b"organization_id", "sales_end_time", b"sales_end_time", "sales_start_time", b"sales_start_time", "schedule_id", b"schedule_id", "section_id", b"section_id", "service_fee", b"service_fee", "tax_inclusive", b"tax_inclusive", "tax_rate", b"tax_rate", "tier", b"tier", "update_time", b"update_time", "version", b"version", "visible", b"visible"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_description", b"_description", "_display_order", b"_display_order", "_group_discount_percent", b"_group_discount_percent", "_group_size_min", b"_group_size_min", "_is_dynamic", b"_is_dynamic", "_max_per_customer", b"_max_per_customer", "_max_per_order", b"_max_per_order", "_name", b"_name", "_schedule_id", b"_schedule_id", "_section_id", b"_section_id", "_tax_inclusive", b"_tax_inclusive", "_tax_rate", b"_tax_rate", "_tier", b"_tier", "_visible", b"_visible", "active", b"active", "base_price", b"base_price", "create_time", b"create_time", "current_price", b"current_price", "delete_time", b"delete_time", "description", b"description", "display_order", b"display_order", "early_bird_end_time", b"early_bird_end_time", "early_bird_price", b"early_bird_price", "etag", b"etag", "event_id", b"event_id", "facility_fee", b"facility_fee", "group_discount_percent", b"group_discount_percent", "group_size_min", b"group_size_min", "id", b"id", "is_dynamic", b"is_dynamic", "last_minute_price", b"last_minute_price", "last_minute_start_time", b"last_minute_start_time", "max_per_customer", b"max_per_customer", "max_per_order", b"max_per_order", "max_price", b"max_price", "min_price", b"min_price", "name", b"name", "organization_id", b"organization_id", "price_rules", b"price_rules", "sales_end_time", b"sales_end_time", "sales_start_time", b"sales_start_time", "schedule_id", b"schedule_id", "section_id", b"section_id", "service_fee", b"service_fee", "tax_inclusive", b"tax_inclusive", "tax_rate", b"tax_rate", "tier", b"tier", "update_time", b"update_time", "version", b"version", "visible", b"visible"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__active: _TypeAlias = _typing.Literal["active"]  # noqa: Y015
     _WhichOneofArgType__active: _TypeAlias = _typing.Literal["_active", b"_active"]  # noqa: Y015
@@ -262,3 +279,116 @@ class PriceTier(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__visible) -> _WhichOneofReturnType__visible | None: ...
 
 Global___PriceTier: _TypeAlias = PriceTier  # noqa: Y015
+
+@_typing.final
+class PriceRule(_message.Message):
+    """One rule of a dynamic price.
+
+    Example: 10 % more once 80 % is sold, `{"when": {"sold_ratio_gte": "0.8"}, "adjust_percent": "10"}`; a fifth off on
+    the last day, `{"when": {"hours_before_start_lte": 24}, "adjust_percent": "-20"}`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHEN_FIELD_NUMBER: _builtins.int
+    ADJUST_PERCENT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    adjust_percent: _builtins.str
+    """Percent more, or less if negative: a decimal from `-100` to `1000`, at most 2 decimals. Rounded half up to the
+    currency's minor unit.
+    """
+    name: _builtins.str
+    """What the price's steps call it, at most 100 characters; empty = its number."""
+    @_builtins.property
+    def when(self) -> Global___PriceCondition:
+        """When it fires; at least one condition."""
+
+    def __init__(
+        self,
+        *,
+        when: Global___PriceCondition | None = ...,
+        adjust_percent: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["when", b"when"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjust_percent", b"adjust_percent", "name", b"name", "when", b"when"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceRule: _TypeAlias = PriceRule  # noqa: Y015
+
+@_typing.final
+class PriceCondition(_message.Message):
+    """When a rule fires: all conditions that are set hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOLD_RATIO_GTE_FIELD_NUMBER: _builtins.int
+    HOURS_BEFORE_START_LTE_FIELD_NUMBER: _builtins.int
+    sold_ratio_gte: _builtins.str
+    """So much is sold, from `0` to `1`, at most 4 decimals: sold ÷ (total − blocked) of the tier's section, of its date
+    if it is for a date, else of the event, as pricing last learned from capacity.
+    """
+    hours_before_start_lte: _builtins.int
+    """So many hours or fewer before the date starts: the tier's, else the line's, else the event's last."""
+    def __init__(
+        self,
+        *,
+        sold_ratio_gte: _builtins.str | None = ...,
+        hours_before_start_lte: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hours_before_start_lte", b"_hours_before_start_lte", "_sold_ratio_gte", b"_sold_ratio_gte", "hours_before_start_lte", b"hours_before_start_lte", "sold_ratio_gte", b"sold_ratio_gte"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hours_before_start_lte", b"_hours_before_start_lte", "_sold_ratio_gte", b"_sold_ratio_gte", "hours_before_start_lte", b"hours_before_start_lte", "sold_ratio_gte", b"sold_ratio_gte"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hours_before_start_lte: _TypeAlias = _typing.Literal["hours_before_start_lte"]  # noqa: Y015
+    _WhichOneofArgType__hours_before_start_lte: _TypeAlias = _typing.Literal["_hours_before_start_lte", b"_hours_before_start_lte"]  # noqa: Y015
+    _WhichOneofReturnType__sold_ratio_gte: _TypeAlias = _typing.Literal["sold_ratio_gte"]  # noqa: Y015
+    _WhichOneofArgType__sold_ratio_gte: _TypeAlias = _typing.Literal["_sold_ratio_gte", b"_sold_ratio_gte"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hours_before_start_lte) -> _WhichOneofReturnType__hours_before_start_lte | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sold_ratio_gte) -> _WhichOneofReturnType__sold_ratio_gte | None: ...
+
+Global___PriceCondition: _TypeAlias = PriceCondition  # noqa: Y015
+
+@_typing.final
+class PriceTierVersion(_message.Message):
+    """A price tier as it was at one of its versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_TIER_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """Who made it."""
+    @_builtins.property
+    def price_tier(self) -> Global___PriceTier:
+        """The tier at that version."""
+
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which fields it changed; empty of the first."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        price_tier: Global___PriceTier | None = ...,
+        actor: _builtins.str = ...,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "price_tier", b"price_tier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "changed_fields", b"changed_fields", "create_time", b"create_time", "price_tier", b"price_tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceTierVersion: _TypeAlias = PriceTierVersion  # noqa: Y015

@@ -26,12 +26,13 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from holdfast.api.common.v1 import money_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_money__pb2
 from holdfast.api.common.v1 import pagination_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_pagination__pb2
 from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_policy__pb2
 from holdfast.api.pricing.v1 import price_tier_pb2 as holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0holdfast/api/pricing/v1/price_tier_service.proto\x12\x17holdfast.api.pricing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'holdfast/api/common/v1/pagination.proto\x1a#holdfast/api/common/v1/policy.proto\x1a(holdfast/api/pricing/v1/price_tier.proto\"\xd3\x02\n\x16\x43reatePriceTierRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12>\n\nprice_tier\x18\x02 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTierB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01:\xbe\x01\xbaH\xba\x01\x1aR\n\x18price_tier.name.required\x12\x1bprice_tier.name is required\x1a\x19has(this.price_tier.name)\x1a\x64\n\x1eprice_tier.base_price.required\x12!price_tier.base_price is required\x1a\x1fhas(this.price_tier.base_price)\"Q\n\x17\x43reatePriceTierResponse\x12\x36\n\nprice_tier\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\"6\n\x13GetPriceTierRequest\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x7f\n\x14GetPriceTierResponse\x12\x36\n\nprice_tier\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\x12/\n\x0bserver_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x99\x01\n\x15ListPriceTiersRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x12\n\nwith_total\x18\x04 \x01(\x08\x12\x13\n\x0bonly_active\x18\x05 \x01(\x08\"\xba\x01\n\x16ListPriceTiersResponse\x12\x37\n\x0bprice_tiers\x18\x01 \x03(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\".holdfast.api.common.v1.Pagination\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdf\x01\n\x16UpdatePriceTierRequest\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12>\n\nprice_tier\x18\x02 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTierB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"Q\n\x17UpdatePriceTierResponse\x12\x36\n\nprice_tier\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTier2\xc0\x06\n\x10PriceTierService\x12\xe3\x01\n\x0f\x43reatePriceTier\x12/.holdfast.api.pricing.v1.CreatePriceTierRequest\x1a\x30.holdfast.api.pricing.v1.CreatePriceTierResponse\"m\xaa\xb8\x19\x0f\n\rpricing.write\xb2\xb8\x19!\n\x1f/api/v1/pricing/{price_tier.id}\x82\xd3\xe4\x93\x02/\"!/api/v1/events/{event_id}/pricing:\nprice_tier\x12\xa6\x01\n\x0cGetPriceTier\x12,.holdfast.api.pricing.v1.GetPriceTierRequest\x1a-.holdfast.api.pricing.v1.GetPriceTierResponse\"9\xaa\xb8\x19\x0e\n\x0cpricing.read\x82\xd3\xe4\x93\x02!\x12\x1f/api/v1/pricing/{price_tier_id}\x12\xae\x01\n\x0eListPriceTiers\x12..holdfast.api.pricing.v1.ListPriceTiersRequest\x1a/.holdfast.api.pricing.v1.ListPriceTiersResponse\";\xaa\xb8\x19\x0e\n\x0cpricing.read\x82\xd3\xe4\x93\x02#\x12!/api/v1/events/{event_id}/pricing\x12\xeb\x01\n\x0fUpdatePriceTier\x12/.holdfast.api.pricing.v1.UpdatePriceTierRequest\x1a\x30.holdfast.api.pricing.v1.UpdatePriceTierResponse\"u\xaa\xb8\x19\x0f\n\rpricing.write\x82\xd3\xe4\x93\x02\\2\x1f/api/v1/pricing/{price_tier_id}:\nprice_tierZ-\x1a\x1f/api/v1/pricing/{price_tier_id}:\nprice_tierb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0holdfast/api/pricing/v1/price_tier_service.proto\x12\x17holdfast.api.pricing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"holdfast/api/common/v1/money.proto\x1a\'holdfast/api/common/v1/pagination.proto\x1a#holdfast/api/common/v1/policy.proto\x1a(holdfast/api/pricing/v1/price_tier.proto\"\xd3\x02\n\x16\x43reatePriceTierRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12>\n\nprice_tier\x18\x02 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTierB\x06\xbaH\x03\xc8\x01\x01\x12\x1c\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01:\xbe\x01\xbaH\xba\x01\x1aR\n\x18price_tier.name.required\x12\x1bprice_tier.name is required\x1a\x19has(this.price_tier.name)\x1a\x64\n\x1eprice_tier.base_price.required\x12!price_tier.base_price is required\x1a\x1fhas(this.price_tier.base_price)\"Q\n\x17\x43reatePriceTierResponse\x12\x36\n\nprice_tier\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\"6\n\x13GetPriceTierRequest\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x7f\n\x14GetPriceTierResponse\x12\x36\n\nprice_tier\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\x12/\n\x0bserver_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdc\x01\n\x15ListPriceTiersRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x12\n\nwith_total\x18\x04 \x01(\x08\x12\x13\n\x0bonly_active\x18\x05 \x01(\x08\x12\x1f\n\x05limit\x18\x06 \x01(\x05\x42\x10\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\xba\xb8\x19\x02\x18\x01\x12 \n\x06offset\x18\x07 \x01(\x05\x42\x10\xbaH\x07\x1a\x05\x18\x90N(\x00\xba\xb8\x19\x02\x18\x01\"\xba\x01\n\x16ListPriceTiersResponse\x12\x37\n\x0bprice_tiers\x18\x01 \x03(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\".holdfast.api.common.v1.Pagination\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdf\x01\n\x16UpdatePriceTierRequest\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12>\n\nprice_tier\x18\x02 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTierB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"Q\n\x17UpdatePriceTierResponse\x12\x36\n\nprice_tier\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\"\x84\x02\n\x1bListActivePriceTiersRequest\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x0bschedule_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1f\n\nsection_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x12\n\nwith_total\x18\x06 \x01(\x08\x12\x19\n\x05limit\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1a\n\x06offset\x18\x08 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\"\xf6\x01\n\x1cListActivePriceTiersResponse\x12\x37\n\x0bprice_tiers\x18\x01 \x03(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\".holdfast.api.common.v1.Pagination\x12\x34\n\x10next_change_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bserver_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc5\x01\n\x1cListPriceTierVersionsRequest\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\'\n\x07version\x18\x02 \x01(\x03\x42\x11\xbaH\x0e\"\x0c\x18\xfe\xff\xff\xff\xff\xff\xff\xff\x7f(\x01H\x00\x88\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x12\n\nwith_total\x18\x05 \x01(\x08\x42\n\n\x08_version\"\x94\x01\n\x1dListPriceTierVersionsResponse\x12;\n\x08versions\x18\x01 \x03(\x0b\x32).holdfast.api.pricing.v1.PriceTierVersion\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\".holdfast.api.common.v1.Pagination\"\xc9\x01\n\x19UpdateDynamicPriceRequest\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\rcurrent_price\x18\x02 \x01(\x0b\x32\x1d.holdfast.api.common.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12\x18\n\x06reason\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"T\n\x1aUpdateDynamicPriceResponse\x12\x36\n\nprice_tier\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceTier\"n\n\x16\x44\x65letePriceTierRequest\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\"\x19\n\x17\x44\x65letePriceTierResponse2\xde\x0c\n\x10PriceTierService\x12\xe3\x01\n\x0f\x43reatePriceTier\x12/.holdfast.api.pricing.v1.CreatePriceTierRequest\x1a\x30.holdfast.api.pricing.v1.CreatePriceTierResponse\"m\xaa\xb8\x19\x0f\n\rpricing.write\xb2\xb8\x19!\n\x1f/api/v1/pricing/{price_tier.id}\x82\xd3\xe4\x93\x02/\"!/api/v1/events/{event_id}/pricing:\nprice_tier\x12\xa6\x01\n\x0cGetPriceTier\x12,.holdfast.api.pricing.v1.GetPriceTierRequest\x1a-.holdfast.api.pricing.v1.GetPriceTierResponse\"9\xaa\xb8\x19\x0e\n\x0cpricing.read\x82\xd3\xe4\x93\x02!\x12\x1f/api/v1/pricing/{price_tier_id}\x12\xae\x01\n\x0eListPriceTiers\x12..holdfast.api.pricing.v1.ListPriceTiersRequest\x1a/.holdfast.api.pricing.v1.ListPriceTiersResponse\";\xaa\xb8\x19\x0e\n\x0cpricing.read\x82\xd3\xe4\x93\x02#\x12!/api/v1/events/{event_id}/pricing\x12\xeb\x01\n\x0fUpdatePriceTier\x12/.holdfast.api.pricing.v1.UpdatePriceTierRequest\x1a\x30.holdfast.api.pricing.v1.UpdatePriceTierResponse\"u\xaa\xb8\x19\x0f\n\rpricing.write\x82\xd3\xe4\x93\x02\\2\x1f/api/v1/pricing/{price_tier_id}:\nprice_tierZ-\x1a\x1f/api/v1/pricing/{price_tier_id}:\nprice_tier\x12\xc7\x01\n\x14ListActivePriceTiers\x12\x34.holdfast.api.pricing.v1.ListActivePriceTiersRequest\x1a\x35.holdfast.api.pricing.v1.ListActivePriceTiersResponse\"B\xaa\xb8\x19\x0e\n\x0cpricing.read\x82\xd3\xe4\x93\x02*\x12(/api/v1/events/{event_id}/pricing/active\x12\xd1\x01\n\x15ListPriceTierVersions\x12\x35.holdfast.api.pricing.v1.ListPriceTierVersionsRequest\x1a\x36.holdfast.api.pricing.v1.ListPriceTierVersionsResponse\"I\xaa\xb8\x19\x15\n\x13\x65vents.read_private\x82\xd3\xe4\x93\x02*\x12(/api/v1/pricing/{price_tier_id}/versions\x12\xc4\x01\n\x12UpdateDynamicPrice\x12\x32.holdfast.api.pricing.v1.UpdateDynamicPriceRequest\x1a\x33.holdfast.api.pricing.v1.UpdateDynamicPriceResponse\"E\xaa\xb8\x19\x0f\n\rpricing.write\x82\xd3\xe4\x93\x02,\x1a\'/api/v1/pricing/{price_tier_id}/dynamic:\x01*\x12\xb6\x01\n\x0f\x44\x65letePriceTier\x12/.holdfast.api.pricing.v1.DeletePriceTierRequest\x1a\x30.holdfast.api.pricing.v1.DeletePriceTierResponse\"@\xaa\xb8\x19\x0f\n\rpricing.write\xb2\xb8\x19\x02\x10\x01\x82\xd3\xe4\x93\x02!*\x1f/api/v1/pricing/{price_tier_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,6 +55,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPRICETIERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
   _globals['_LISTPRICETIERSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTPRICETIERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_LISTPRICETIERSREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_LISTPRICETIERSREQUEST'].fields_by_name['limit']._serialized_options = b'\272H\007\032\005\030\310\001(\000\272\270\031\002\030\001'
+  _globals['_LISTPRICETIERSREQUEST'].fields_by_name['offset']._loaded_options = None
+  _globals['_LISTPRICETIERSREQUEST'].fields_by_name['offset']._serialized_options = b'\272H\007\032\005\030\220N(\000\272\270\031\002\030\001'
   _globals['_UPDATEPRICETIERREQUEST'].fields_by_name['price_tier_id']._loaded_options = None
   _globals['_UPDATEPRICETIERREQUEST'].fields_by_name['price_tier_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_UPDATEPRICETIERREQUEST'].fields_by_name['price_tier']._loaded_options = None
@@ -62,6 +67,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEPRICETIERREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_UPDATEPRICETIERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATEPRICETIERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['event_id']._loaded_options = None
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['event_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['schedule_id']._loaded_options = None
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['schedule_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['section_id']._loaded_options = None
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['section_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['limit']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['offset']._loaded_options = None
+  _globals['_LISTACTIVEPRICETIERSREQUEST'].fields_by_name['offset']._serialized_options = b'\272H\007\032\005\030\220N(\000'
+  _globals['_LISTPRICETIERVERSIONSREQUEST'].fields_by_name['price_tier_id']._loaded_options = None
+  _globals['_LISTPRICETIERVERSIONSREQUEST'].fields_by_name['price_tier_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_LISTPRICETIERVERSIONSREQUEST'].fields_by_name['version']._loaded_options = None
+  _globals['_LISTPRICETIERVERSIONSREQUEST'].fields_by_name['version']._serialized_options = b'\272H\016\"\014\030\376\377\377\377\377\377\377\377\177(\001'
+  _globals['_LISTPRICETIERVERSIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTPRICETIERVERSIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
+  _globals['_LISTPRICETIERVERSIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTPRICETIERVERSIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
+  _globals['_UPDATEDYNAMICPRICEREQUEST'].fields_by_name['price_tier_id']._loaded_options = None
+  _globals['_UPDATEDYNAMICPRICEREQUEST'].fields_by_name['price_tier_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_UPDATEDYNAMICPRICEREQUEST'].fields_by_name['current_price']._loaded_options = None
+  _globals['_UPDATEDYNAMICPRICEREQUEST'].fields_by_name['current_price']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_UPDATEDYNAMICPRICEREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_UPDATEDYNAMICPRICEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_UPDATEDYNAMICPRICEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATEDYNAMICPRICEREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_UPDATEDYNAMICPRICEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UPDATEDYNAMICPRICEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_DELETEPRICETIERREQUEST'].fields_by_name['price_tier_id']._loaded_options = None
+  _globals['_DELETEPRICETIERREQUEST'].fields_by_name['price_tier_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_DELETEPRICETIERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETEPRICETIERREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_DELETEPRICETIERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_DELETEPRICETIERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\377\001'
   _globals['_PRICETIERSERVICE'].methods_by_name['CreatePriceTier']._loaded_options = None
   _globals['_PRICETIERSERVICE'].methods_by_name['CreatePriceTier']._serialized_options = b'\252\270\031\017\n\rpricing.write\262\270\031!\n\037/api/v1/pricing/{price_tier.id}\202\323\344\223\002/\"!/api/v1/events/{event_id}/pricing:\nprice_tier'
   _globals['_PRICETIERSERVICE'].methods_by_name['GetPriceTier']._loaded_options = None
@@ -70,22 +113,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRICETIERSERVICE'].methods_by_name['ListPriceTiers']._serialized_options = b'\252\270\031\016\n\014pricing.read\202\323\344\223\002#\022!/api/v1/events/{event_id}/pricing'
   _globals['_PRICETIERSERVICE'].methods_by_name['UpdatePriceTier']._loaded_options = None
   _globals['_PRICETIERSERVICE'].methods_by_name['UpdatePriceTier']._serialized_options = b'\252\270\031\017\n\rpricing.write\202\323\344\223\002\\2\037/api/v1/pricing/{price_tier_id}:\nprice_tierZ-\032\037/api/v1/pricing/{price_tier_id}:\nprice_tier'
-  _globals['_CREATEPRICETIERREQUEST']._serialized_start=324
-  _globals['_CREATEPRICETIERREQUEST']._serialized_end=663
-  _globals['_CREATEPRICETIERRESPONSE']._serialized_start=665
-  _globals['_CREATEPRICETIERRESPONSE']._serialized_end=746
-  _globals['_GETPRICETIERREQUEST']._serialized_start=748
-  _globals['_GETPRICETIERREQUEST']._serialized_end=802
-  _globals['_GETPRICETIERRESPONSE']._serialized_start=804
-  _globals['_GETPRICETIERRESPONSE']._serialized_end=931
-  _globals['_LISTPRICETIERSREQUEST']._serialized_start=934
-  _globals['_LISTPRICETIERSREQUEST']._serialized_end=1087
-  _globals['_LISTPRICETIERSRESPONSE']._serialized_start=1090
-  _globals['_LISTPRICETIERSRESPONSE']._serialized_end=1276
-  _globals['_UPDATEPRICETIERREQUEST']._serialized_start=1279
-  _globals['_UPDATEPRICETIERREQUEST']._serialized_end=1502
-  _globals['_UPDATEPRICETIERRESPONSE']._serialized_start=1504
-  _globals['_UPDATEPRICETIERRESPONSE']._serialized_end=1585
-  _globals['_PRICETIERSERVICE']._serialized_start=1588
-  _globals['_PRICETIERSERVICE']._serialized_end=2420
+  _globals['_PRICETIERSERVICE'].methods_by_name['ListActivePriceTiers']._loaded_options = None
+  _globals['_PRICETIERSERVICE'].methods_by_name['ListActivePriceTiers']._serialized_options = b'\252\270\031\016\n\014pricing.read\202\323\344\223\002*\022(/api/v1/events/{event_id}/pricing/active'
+  _globals['_PRICETIERSERVICE'].methods_by_name['ListPriceTierVersions']._loaded_options = None
+  _globals['_PRICETIERSERVICE'].methods_by_name['ListPriceTierVersions']._serialized_options = b'\252\270\031\025\n\023events.read_private\202\323\344\223\002*\022(/api/v1/pricing/{price_tier_id}/versions'
+  _globals['_PRICETIERSERVICE'].methods_by_name['UpdateDynamicPrice']._loaded_options = None
+  _globals['_PRICETIERSERVICE'].methods_by_name['UpdateDynamicPrice']._serialized_options = b'\252\270\031\017\n\rpricing.write\202\323\344\223\002,\032\'/api/v1/pricing/{price_tier_id}/dynamic:\001*'
+  _globals['_PRICETIERSERVICE'].methods_by_name['DeletePriceTier']._loaded_options = None
+  _globals['_PRICETIERSERVICE'].methods_by_name['DeletePriceTier']._serialized_options = b'\252\270\031\017\n\rpricing.write\262\270\031\002\020\001\202\323\344\223\002!*\037/api/v1/pricing/{price_tier_id}'
+  _globals['_CREATEPRICETIERREQUEST']._serialized_start=360
+  _globals['_CREATEPRICETIERREQUEST']._serialized_end=699
+  _globals['_CREATEPRICETIERRESPONSE']._serialized_start=701
+  _globals['_CREATEPRICETIERRESPONSE']._serialized_end=782
+  _globals['_GETPRICETIERREQUEST']._serialized_start=784
+  _globals['_GETPRICETIERREQUEST']._serialized_end=838
+  _globals['_GETPRICETIERRESPONSE']._serialized_start=840
+  _globals['_GETPRICETIERRESPONSE']._serialized_end=967
+  _globals['_LISTPRICETIERSREQUEST']._serialized_start=970
+  _globals['_LISTPRICETIERSREQUEST']._serialized_end=1190
+  _globals['_LISTPRICETIERSRESPONSE']._serialized_start=1193
+  _globals['_LISTPRICETIERSRESPONSE']._serialized_end=1379
+  _globals['_UPDATEPRICETIERREQUEST']._serialized_start=1382
+  _globals['_UPDATEPRICETIERREQUEST']._serialized_end=1605
+  _globals['_UPDATEPRICETIERRESPONSE']._serialized_start=1607
+  _globals['_UPDATEPRICETIERRESPONSE']._serialized_end=1688
+  _globals['_LISTACTIVEPRICETIERSREQUEST']._serialized_start=1691
+  _globals['_LISTACTIVEPRICETIERSREQUEST']._serialized_end=1951
+  _globals['_LISTACTIVEPRICETIERSRESPONSE']._serialized_start=1954
+  _globals['_LISTACTIVEPRICETIERSRESPONSE']._serialized_end=2200
+  _globals['_LISTPRICETIERVERSIONSREQUEST']._serialized_start=2203
+  _globals['_LISTPRICETIERVERSIONSREQUEST']._serialized_end=2400
+  _globals['_LISTPRICETIERVERSIONSRESPONSE']._serialized_start=2403
+  _globals['_LISTPRICETIERVERSIONSRESPONSE']._serialized_end=2551
+  _globals['_UPDATEDYNAMICPRICEREQUEST']._serialized_start=2554
+  _globals['_UPDATEDYNAMICPRICEREQUEST']._serialized_end=2755
+  _globals['_UPDATEDYNAMICPRICERESPONSE']._serialized_start=2757
+  _globals['_UPDATEDYNAMICPRICERESPONSE']._serialized_end=2841
+  _globals['_DELETEPRICETIERREQUEST']._serialized_start=2843
+  _globals['_DELETEPRICETIERREQUEST']._serialized_end=2953
+  _globals['_DELETEPRICETIERRESPONSE']._serialized_start=2955
+  _globals['_DELETEPRICETIERRESPONSE']._serialized_end=2980
+  _globals['_PRICETIERSERVICE']._serialized_start=2983
+  _globals['_PRICETIERSERVICE']._serialized_end=4613
 # @@protoc_insertion_point(module_scope)

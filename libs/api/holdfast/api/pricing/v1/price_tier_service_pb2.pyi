@@ -9,6 +9,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from holdfast.api.common.v1 import money_pb2 as _money_pb2
 from holdfast.api.common.v1 import pagination_pb2 as _pagination_pb2
 from holdfast.api.pricing.v1 import price_tier_pb2 as _price_tier_pb2
 import builtins as _builtins
@@ -141,6 +142,8 @@ class ListPriceTiersRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WITH_TOTAL_FIELD_NUMBER: _builtins.int
     ONLY_ACTIVE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Of which event."""
     page_size: _builtins.int
@@ -151,6 +154,10 @@ class ListPriceTiersRequest(_message.Message):
     """Count the whole list too."""
     only_active: _builtins.bool
     """Only tiers that are active."""
+    limit: _builtins.int
+    """For older clients: the same as `page_size`."""
+    offset: _builtins.int
+    """For older clients: skip so many rows, instead of a `page_token`."""
     def __init__(
         self,
         *,
@@ -159,10 +166,12 @@ class ListPriceTiersRequest(_message.Message):
         page_token: _builtins.str = ...,
         with_total: _builtins.bool = ...,
         only_active: _builtins.bool = ...,
+        limit: _builtins.int = ...,
+        offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "only_active", b"only_active", "page_size", b"page_size", "page_token", b"page_token", "with_total", b"with_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "limit", b"limit", "offset", b"offset", "only_active", b"only_active", "page_size", b"page_size", "page_token", b"page_token", "with_total", b"with_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -269,3 +278,276 @@ class UpdatePriceTierResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdatePriceTierResponse: _TypeAlias = UpdatePriceTierResponse  # noqa: Y015
+
+@_typing.final
+class ListActivePriceTiersRequest(_message.Message):
+    """Request of ListActivePriceTiers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    schedule_id: _builtins.str
+    """Only tiers that are good for this date."""
+    section_id: _builtins.str
+    """Only tiers that are good for this section."""
+    page_size: _builtins.int
+    """Rows per page, 1–200; 0 = 20."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    with_total: _builtins.bool
+    """Count the whole list too."""
+    limit: _builtins.int
+    """For older clients: the same as `page_size`."""
+    offset: _builtins.int
+    """For older clients: skip so many rows, instead of a `page_token`."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
+        section_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        with_total: _builtins.bool = ...,
+        limit: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "limit", b"limit", "offset", b"offset", "page_size", b"page_size", "page_token", b"page_token", "schedule_id", b"schedule_id", "section_id", b"section_id", "with_total", b"with_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActivePriceTiersRequest: _TypeAlias = ListActivePriceTiersRequest  # noqa: Y015
+
+@_typing.final
+class ListActivePriceTiersResponse(_message.Message):
+    """Response of ListActivePriceTiers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_TIERS_FIELD_NUMBER: _builtins.int
+    PAGINATION_FIELD_NUMBER: _builtins.int
+    NEXT_CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def price_tiers(self) -> _containers.RepeatedCompositeFieldContainer[_price_tier_pb2.PriceTier]:
+        """The price tiers by `display_order`, then by creation."""
+
+    @_builtins.property
+    def pagination(self) -> _pagination_pb2.Pagination:
+        """Where the page stands."""
+
+    @_builtins.property
+    def next_change_time(self) -> _timestamp_pb2.Timestamp:
+        """When the next sales window of the event's tiers opens or closes; absent = never."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The service's clock."""
+
+    def __init__(
+        self,
+        *,
+        price_tiers: _abc.Iterable[_price_tier_pb2.PriceTier] | None = ...,
+        pagination: _pagination_pb2.Pagination | None = ...,
+        next_change_time: _timestamp_pb2.Timestamp | None = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_change_time", b"next_change_time", "pagination", b"pagination", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_change_time", b"next_change_time", "pagination", b"pagination", "price_tiers", b"price_tiers", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActivePriceTiersResponse: _TypeAlias = ListActivePriceTiersResponse  # noqa: Y015
+
+@_typing.final
+class ListPriceTierVersionsRequest(_message.Message):
+    """Request of ListPriceTierVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_TIER_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    price_tier_id: _builtins.str
+    """Of which tier."""
+    version: _builtins.int
+    """Only this version; absent = all."""
+    page_size: _builtins.int
+    """Rows per page, 1–200; 0 = 20."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    with_total: _builtins.bool
+    """Count the whole list too."""
+    def __init__(
+        self,
+        *,
+        price_tier_id: _builtins.str = ...,
+        version: _builtins.int | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        with_total: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "page_size", b"page_size", "page_token", b"page_token", "price_tier_id", b"price_tier_id", "version", b"version", "with_total", b"with_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+Global___ListPriceTierVersionsRequest: _TypeAlias = ListPriceTierVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListPriceTierVersionsResponse(_message.Message):
+    """Response of ListPriceTierVersions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    PAGINATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[_price_tier_pb2.PriceTierVersion]:
+        """The versions, newest first."""
+
+    @_builtins.property
+    def pagination(self) -> _pagination_pb2.Pagination:
+        """Where the page stands."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[_price_tier_pb2.PriceTierVersion] | None = ...,
+        pagination: _pagination_pb2.Pagination | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPriceTierVersionsResponse: _TypeAlias = ListPriceTierVersionsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateDynamicPriceRequest(_message.Message):
+    """Request of UpdateDynamicPrice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_TIER_ID_FIELD_NUMBER: _builtins.int
+    CURRENT_PRICE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    price_tier_id: _builtins.str
+    """Which."""
+    reason: _builtins.str
+    """Why, for the audit log; at most 500 characters."""
+    etag: _builtins.str
+    """Only if the tier still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    @_builtins.property
+    def current_price(self) -> _money_pb2.Money:
+        """The new price of one ticket, in the tier's currency."""
+
+    def __init__(
+        self,
+        *,
+        price_tier_id: _builtins.str = ...,
+        current_price: _money_pb2.Money | None = ...,
+        reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["current_price", b"current_price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_price", b"current_price", "etag", b"etag", "price_tier_id", b"price_tier_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDynamicPriceRequest: _TypeAlias = UpdateDynamicPriceRequest  # noqa: Y015
+
+@_typing.final
+class UpdateDynamicPriceResponse(_message.Message):
+    """Response of UpdateDynamicPrice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_TIER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def price_tier(self) -> _price_tier_pb2.PriceTier:
+        """The price tier as it is now."""
+
+    def __init__(
+        self,
+        *,
+        price_tier: _price_tier_pb2.PriceTier | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price_tier", b"price_tier"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_tier", b"price_tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateDynamicPriceResponse: _TypeAlias = UpdateDynamicPriceResponse  # noqa: Y015
+
+@_typing.final
+class DeletePriceTierRequest(_message.Message):
+    """Request of DeletePriceTier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_TIER_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    price_tier_id: _builtins.str
+    """Which."""
+    etag: _builtins.str
+    """Only if the tier still has this etag. Over REST the If-Match header."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters."""
+    def __init__(
+        self,
+        *,
+        price_tier_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "price_tier_id", b"price_tier_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePriceTierRequest: _TypeAlias = DeletePriceTierRequest  # noqa: Y015
+
+@_typing.final
+class DeletePriceTierResponse(_message.Message):
+    """Response of DeletePriceTier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePriceTierResponse: _TypeAlias = DeletePriceTierResponse  # noqa: Y015

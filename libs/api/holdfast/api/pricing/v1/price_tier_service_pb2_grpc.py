@@ -55,6 +55,26 @@ class PriceTierServiceStub:
                 request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdatePriceTierRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdatePriceTierResponse.FromString,
                 _registered_method=True)
+        self.ListActivePriceTiers = channel.unary_unary(
+                '/holdfast.api.pricing.v1.PriceTierService/ListActivePriceTiers',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListActivePriceTiersRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListActivePriceTiersResponse.FromString,
+                _registered_method=True)
+        self.ListPriceTierVersions = channel.unary_unary(
+                '/holdfast.api.pricing.v1.PriceTierService/ListPriceTierVersions',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListPriceTierVersionsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListPriceTierVersionsResponse.FromString,
+                _registered_method=True)
+        self.UpdateDynamicPrice = channel.unary_unary(
+                '/holdfast.api.pricing.v1.PriceTierService/UpdateDynamicPrice',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdateDynamicPriceRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdateDynamicPriceResponse.FromString,
+                _registered_method=True)
+        self.DeletePriceTier = channel.unary_unary(
+                '/holdfast.api.pricing.v1.PriceTierService/DeletePriceTier',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierResponse.FromString,
+                _registered_method=True)
 
 
 class PriceTierServiceServicer:
@@ -97,6 +117,47 @@ class PriceTierServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListActivePriceTiers(self, request, context):
+        """Lists what an event sells now: active, visible tiers whose sales window is open, by `display_order`. Whether there
+        are places left is capacity's to say. Fails with PAGE_TOKEN_INVALID. An event that sells nothing, or does not
+        exist, has an empty list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPriceTierVersions(self, request, context):
+        """Lists a price tier's versions, newest first, so that a price that was locked years ago can be redone. Deleted tiers
+        keep theirs. Members and services only. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDynamicPrice(self, request, context):
+        """Moves the current price of a dynamic tier, within its bounds, and nothing else; the change is a new version. Its
+        rules adjust the new price from then on. Atomic; conditional with `etag`. Idempotent by `request_id`.
+        Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC, UNKNOWN_CURRENCY (another one than the tier's),
+        VALIDATION_FAILED (outside `min_price` and `max_price`), ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST: `PUT /api/v1/pricing/{price_tier_id}/dynamic` with
+        `{"current_price": {"currency_code": "USD", "amount": "95.00"}}`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePriceTier(self, request, context):
+        """Deletes a price tier at which no price was ever locked; its name becomes free. Soft: its versions stay. Atomic;
+        conditional with `etag`. Idempotent by `request_id`. A hold whose price was locked in the same second may still be
+        placed; the price is in the hold.
+        Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_LOCKED, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
+        asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PriceTierServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -119,6 +180,26 @@ def add_PriceTierServiceServicer_to_server(servicer, server):
                     servicer.UpdatePriceTier,
                     request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdatePriceTierRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdatePriceTierResponse.SerializeToString,
+            ),
+            'ListActivePriceTiers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActivePriceTiers,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListActivePriceTiersRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListActivePriceTiersResponse.SerializeToString,
+            ),
+            'ListPriceTierVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPriceTierVersions,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListPriceTierVersionsRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListPriceTierVersionsResponse.SerializeToString,
+            ),
+            'UpdateDynamicPrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDynamicPrice,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdateDynamicPriceRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdateDynamicPriceResponse.SerializeToString,
+            ),
+            'DeletePriceTier': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePriceTier,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -230,6 +311,114 @@ class PriceTierService:
             '/holdfast.api.pricing.v1.PriceTierService/UpdatePriceTier',
             holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdatePriceTierRequest.SerializeToString,
             holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdatePriceTierResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActivePriceTiers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.pricing.v1.PriceTierService/ListActivePriceTiers',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListActivePriceTiersRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListActivePriceTiersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPriceTierVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.pricing.v1.PriceTierService/ListPriceTierVersions',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListPriceTierVersionsRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.ListPriceTierVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDynamicPrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.pricing.v1.PriceTierService/UpdateDynamicPrice',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdateDynamicPriceRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.UpdateDynamicPriceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePriceTier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.pricing.v1.PriceTierService/DeletePriceTier',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,31 @@ class PriceTierServiceStub:
     Fails with PRICE_TIER_NOT_FOUND, SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, ETAG_MISMATCH,
     VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_CURRENCY, NAME_TAKEN, DEPENDENCY_UNAVAILABLE, IDEMPOTENCY_KEY_REUSED.
     """
+    ListActivePriceTiers: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.ListActivePriceTiersRequest, _price_tier_service_pb2.ListActivePriceTiersResponse]
+    """Lists what an event sells now: active, visible tiers whose sales window is open, by `display_order`. Whether there
+    are places left is capacity's to say. Fails with PAGE_TOKEN_INVALID. An event that sells nothing, or does not
+    exist, has an empty list.
+    """
+    ListPriceTierVersions: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.ListPriceTierVersionsRequest, _price_tier_service_pb2.ListPriceTierVersionsResponse]
+    """Lists a price tier's versions, newest first, so that a price that was locked years ago can be redone. Deleted tiers
+    keep theirs. Members and services only. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
+    """
+    UpdateDynamicPrice: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.UpdateDynamicPriceRequest, _price_tier_service_pb2.UpdateDynamicPriceResponse]
+    """Moves the current price of a dynamic tier, within its bounds, and nothing else; the change is a new version. Its
+    rules adjust the new price from then on. Atomic; conditional with `etag`. Idempotent by `request_id`.
+    Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC, UNKNOWN_CURRENCY (another one than the tier's),
+    VALIDATION_FAILED (outside `min_price` and `max_price`), ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST: `PUT /api/v1/pricing/{price_tier_id}/dynamic` with
+    `{"current_price": {"currency_code": "USD", "amount": "95.00"}}`.
+    """
+    DeletePriceTier: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.DeletePriceTierRequest, _price_tier_service_pb2.DeletePriceTierResponse]
+    """Deletes a price tier at which no price was ever locked; its name becomes free. Soft: its versions stay. Atomic;
+    conditional with `etag`. Idempotent by `request_id`. A hold whose price was locked in the same second may still be
+    placed; the price is in the hold.
+    Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_LOCKED, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
+    asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
+    """
 
 @_typing.type_check_only
 class PriceTierServiceAsyncStub(PriceTierServiceStub):
@@ -76,6 +101,31 @@ class PriceTierServiceAsyncStub(PriceTierServiceStub):
     Holds keep the price that they locked. The currency is fixed.
     Fails with PRICE_TIER_NOT_FOUND, SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, ETAG_MISMATCH,
     VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_CURRENCY, NAME_TAKEN, DEPENDENCY_UNAVAILABLE, IDEMPOTENCY_KEY_REUSED.
+    """
+    ListActivePriceTiers: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.ListActivePriceTiersRequest, _price_tier_service_pb2.ListActivePriceTiersResponse]  # type: ignore[assignment]
+    """Lists what an event sells now: active, visible tiers whose sales window is open, by `display_order`. Whether there
+    are places left is capacity's to say. Fails with PAGE_TOKEN_INVALID. An event that sells nothing, or does not
+    exist, has an empty list.
+    """
+    ListPriceTierVersions: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.ListPriceTierVersionsRequest, _price_tier_service_pb2.ListPriceTierVersionsResponse]  # type: ignore[assignment]
+    """Lists a price tier's versions, newest first, so that a price that was locked years ago can be redone. Deleted tiers
+    keep theirs. Members and services only. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
+    """
+    UpdateDynamicPrice: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.UpdateDynamicPriceRequest, _price_tier_service_pb2.UpdateDynamicPriceResponse]  # type: ignore[assignment]
+    """Moves the current price of a dynamic tier, within its bounds, and nothing else; the change is a new version. Its
+    rules adjust the new price from then on. Atomic; conditional with `etag`. Idempotent by `request_id`.
+    Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC, UNKNOWN_CURRENCY (another one than the tier's),
+    VALIDATION_FAILED (outside `min_price` and `max_price`), ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST: `PUT /api/v1/pricing/{price_tier_id}/dynamic` with
+    `{"current_price": {"currency_code": "USD", "amount": "95.00"}}`.
+    """
+    DeletePriceTier: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.DeletePriceTierRequest, _price_tier_service_pb2.DeletePriceTierResponse]  # type: ignore[assignment]
+    """Deletes a price tier at which no price was ever locked; its name becomes free. Soft: its versions stay. Atomic;
+    conditional with `etag`. Idempotent by `request_id`. A hold whose price was locked in the same second may still be
+    placed; the price is in the hold.
+    Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_LOCKED, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
+    asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
     """
 
 class PriceTierServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -122,6 +172,55 @@ class PriceTierServiceServicer(metaclass=_abc_1.ABCMeta):
         Holds keep the price that they locked. The currency is fixed.
         Fails with PRICE_TIER_NOT_FOUND, SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, ETAG_MISMATCH,
         VALIDATION_FAILED, INVALID_DATE_RANGE, UNKNOWN_CURRENCY, NAME_TAKEN, DEPENDENCY_UNAVAILABLE, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListActivePriceTiers(
+        self,
+        request: _price_tier_service_pb2.ListActivePriceTiersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_tier_service_pb2.ListActivePriceTiersResponse, _abc.Awaitable[_price_tier_service_pb2.ListActivePriceTiersResponse]]:
+        """Lists what an event sells now: active, visible tiers whose sales window is open, by `display_order`. Whether there
+        are places left is capacity's to say. Fails with PAGE_TOKEN_INVALID. An event that sells nothing, or does not
+        exist, has an empty list.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPriceTierVersions(
+        self,
+        request: _price_tier_service_pb2.ListPriceTierVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_tier_service_pb2.ListPriceTierVersionsResponse, _abc.Awaitable[_price_tier_service_pb2.ListPriceTierVersionsResponse]]:
+        """Lists a price tier's versions, newest first, so that a price that was locked years ago can be redone. Deleted tiers
+        keep theirs. Members and services only. Fails with PRICE_TIER_NOT_FOUND, PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateDynamicPrice(
+        self,
+        request: _price_tier_service_pb2.UpdateDynamicPriceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_tier_service_pb2.UpdateDynamicPriceResponse, _abc.Awaitable[_price_tier_service_pb2.UpdateDynamicPriceResponse]]:
+        """Moves the current price of a dynamic tier, within its bounds, and nothing else; the change is a new version. Its
+        rules adjust the new price from then on. Atomic; conditional with `etag`. Idempotent by `request_id`.
+        Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC, UNKNOWN_CURRENCY (another one than the tier's),
+        VALIDATION_FAILED (outside `min_price` and `max_price`), ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST: `PUT /api/v1/pricing/{price_tier_id}/dynamic` with
+        `{"current_price": {"currency_code": "USD", "amount": "95.00"}}`.
+        """
+
+    @_abc_1.abstractmethod
+    def DeletePriceTier(
+        self,
+        request: _price_tier_service_pb2.DeletePriceTierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_tier_service_pb2.DeletePriceTierResponse, _abc.Awaitable[_price_tier_service_pb2.DeletePriceTierResponse]]:
+        """Deletes a price tier at which no price was ever locked; its name becomes free. Soft: its versions stay. Atomic;
+        conditional with `etag`. Idempotent by `request_id`. A hold whose price was locked in the same second may still be
+        placed; the price is in the hold.
+        Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_LOCKED, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
+        asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
         """
 
 def add_PriceTierServiceServicer_to_server(servicer: PriceTierServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

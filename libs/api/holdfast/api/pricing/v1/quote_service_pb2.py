@@ -26,11 +26,14 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from holdfast.api.common.v1 import error_reason_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_error__reason__pb2
+from holdfast.api.common.v1 import money_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_money__pb2
 from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_policy__pb2
 from holdfast.api.pricing.v1 import locked_price_pb2 as holdfast_dot_api_dot_pricing_dot_v1_dot_locked__price__pb2
+from holdfast.api.pricing.v1 import price_tier_pb2 as holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__pb2
+from holdfast.api.pricing.v1 import quote_pb2 as holdfast_dot_api_dot_pricing_dot_v1_dot_quote__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+holdfast/api/pricing/v1/quote_service.proto\x12\x17holdfast.api.pricing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)holdfast/api/common/v1/error_reason.proto\x1a#holdfast/api/common/v1/policy.proto\x1a*holdfast/api/pricing/v1/locked_price.proto\"V\n\x15\x43\x61lculatePriceRequest\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\"\x9d\x01\n\x16\x43\x61lculatePriceResponse\x12\x36\n\x05price\x18\x01 \x01(\x0b\x32\'.holdfast.api.pricing.v1.PriceBreakdown\x12\x1a\n\x12price_tier_version\x18\x02 \x01(\x03\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x11LockPricesRequest\x12\x42\n\x05lines\x18\x01 \x03(\x0b\x32&.holdfast.api.pricing.v1.LockPriceLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\"\xcd\x01\n\rLockPriceLine\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12!\n\x0forganization_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08\x65vent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\nsection_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x0bschedule_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1c\n\x08quantity\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\"Q\n\x12LockPricesResponse\x12;\n\x08outcomes\x18\x01 \x03(\x0b\x32).holdfast.api.pricing.v1.LockPriceOutcome\"\x8b\x01\n\x10LockPriceOutcome\x12\x32\n\x04lock\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceLockH\x00\x12\x38\n\x07refusal\x18\x02 \x01(\x0b\x32%.holdfast.api.pricing.v1.PriceRefusalH\x00\x42\t\n\x07outcome\"\x8c\x02\n\tPriceLock\x12\x33\n\x05price\x18\x01 \x01(\x0b\x32$.holdfast.api.pricing.v1.LockedPrice\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10sales_start_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0esales_end_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmax_per_order\x18\x05 \x01(\x05\x12\x18\n\x10max_per_customer\x18\x06 \x01(\x05\"\xbc\x01\n\x0cPriceRefusal\x12\x34\n\x06reason\x18\x01 \x01(\x0e\x32$.holdfast.api.common.v1.Error.Reason\x12\x45\n\x08metadata\x18\x02 \x03(\x0b\x32\x33.holdfast.api.pricing.v1.PriceRefusal.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xe9\x02\n\x0cQuoteService\x12\xcd\x01\n\x0e\x43\x61lculatePrice\x12..holdfast.api.pricing.v1.CalculatePriceRequest\x1a/.holdfast.api.pricing.v1.CalculatePriceResponse\"Z\xaa\xb8\x19\"\n\x0cpricing.read\"\x12it changes nothing\x82\xd3\xe4\x93\x02.\")/api/v1/pricing/{price_tier_id}/calculate:\x01*\x12\x88\x01\n\nLockPrices\x12*.holdfast.api.pricing.v1.LockPricesRequest\x1a+.holdfast.api.pricing.v1.LockPricesResponse\"!\xaa\xb8\x19\x1d\x1a\x08\x63\x61pacity\"\x11it writes nothingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+holdfast/api/pricing/v1/quote_service.proto\x12\x17holdfast.api.pricing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)holdfast/api/common/v1/error_reason.proto\x1a\"holdfast/api/common/v1/money.proto\x1a#holdfast/api/common/v1/policy.proto\x1a*holdfast/api/pricing/v1/locked_price.proto\x1a(holdfast/api/pricing/v1/price_tier.proto\x1a#holdfast/api/pricing/v1/quote.proto\"\xae\x01\n\x15\x43\x61lculatePriceRequest\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x0b\x63oupon_code\x18\x03 \x01(\tB\x19\xbaH\x04r\x02\x18\x32\xba\xb8\x19\x0e\x12\npromo_code\x18\x01\x12&\n\x0bschedule_id\x18\x04 \x01(\tB\x11\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xba\xb8\x19\x02\x18\x01\"\x9d\x01\n\x16\x43\x61lculatePriceResponse\x12\x36\n\x05price\x18\x01 \x01(\x0b\x32\'.holdfast.api.pricing.v1.PriceBreakdown\x12\x1a\n\x12price_tier_version\x18\x02 \x01(\x03\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x11LockPricesRequest\x12\x42\n\x05lines\x18\x01 \x03(\x0b\x32&.holdfast.api.pricing.v1.LockPriceLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\"\xde\x05\n\rLockPriceLine\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12!\n\x0forganization_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08\x65vent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\nsection_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x0bschedule_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1c\n\x08quantity\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12\"\n\x0b\x63oupon_code\x18\x07 \x01(\tB\r\xbaH\x04r\x02\x18\x32\xba\xb8\x19\x02\x18\x01\x12#\n\x0b\x63ustomer_id\x18\x08 \x01(\tB\x0e\xbaH\x05r\x03\x18\x80\x01\xba\xb8\x19\x02\x18\x01\x12!\n\tplaced_by\x18\t \x01(\tB\x0e\xbaH\x05r\x03\x18\xff\x01\xba\xb8\x19\x02\x18\x01\x12#\n\x0brequest_key\x18\n \x01(\tB\x0e\xbaH\x05r\x03\x18\xff\x01\xba\xb8\x19\x02\x18\x01\x12$\n\x0bline_number\x18\x0b \x01(\x05\x42\x0f\xbaH\x06\x1a\x04\x18\x32(\x00\xba\xb8\x19\x02\x18\x01\x12#\n\x08quote_id\x18\x0c \x01(\tB\x11\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xba\xb8\x19\x02\x18\x01\x12\x38\n\x12price_tier_version\x18\r \x01(\x03\x42\x17\xbaH\x0e\"\x0c\x18\xfe\xff\xff\xff\xff\xff\xff\xff\x7f(\x01\xba\xb8\x19\x02\x18\x01H\x00\x88\x01\x01:\xe1\x01\xbaH\xdd\x01\x1a\xda\x01\n\x16lock_price_line.coupon\x12\x42\x61 coupon needs customer_id, placed_by, request_key and line_number\x1a|this.coupon_code == \'\' || (this.customer_id != \'\' && this.placed_by != \'\' && this.request_key != \'\' && this.line_number > 0)B\x15\n\x13_price_tier_version\"Q\n\x12LockPricesResponse\x12;\n\x08outcomes\x18\x01 \x03(\x0b\x32).holdfast.api.pricing.v1.LockPriceOutcome\"\x8b\x01\n\x10LockPriceOutcome\x12\x32\n\x04lock\x18\x01 \x01(\x0b\x32\".holdfast.api.pricing.v1.PriceLockH\x00\x12\x38\n\x07refusal\x18\x02 \x01(\x0b\x32%.holdfast.api.pricing.v1.PriceRefusalH\x00\x42\t\n\x07outcome\"\x8c\x02\n\tPriceLock\x12\x33\n\x05price\x18\x01 \x01(\x0b\x32$.holdfast.api.pricing.v1.LockedPrice\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10sales_start_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0esales_end_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmax_per_order\x18\x05 \x01(\x05\x12\x18\n\x10max_per_customer\x18\x06 \x01(\x05\"\xbc\x01\n\x0cPriceRefusal\x12\x34\n\x06reason\x18\x01 \x01(\x0e\x32$.holdfast.api.common.v1.Error.Reason\x12\x45\n\x08metadata\x18\x02 \x03(\x0b\x32\x33.holdfast.api.pricing.v1.PriceRefusal.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\\\n\x18ReleasePriceLocksRequest\x12@\n\x04keys\x18\x01 \x03(\x0b\x32%.holdfast.api.pricing.v1.PriceLockKeyB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\"q\n\x0cPriceLockKey\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tplaced_by\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1f\n\x0brequest_key\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\"X\n\x19ReleasePriceLocksResponse\x12;\n\x08releases\x18\x01 \x03(\x0b\x32).holdfast.api.pricing.v1.PriceLockRelease\"\xa9\x01\n\x10PriceLockRelease\x12\x42\n\x07outcome\x18\x01 \x01(\x0e\x32\x31.holdfast.api.pricing.v1.PriceLockRelease.Outcome\"Q\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0c\n\x08RELEASED\x10\x01\x12\x12\n\x0eNOTHING_LOCKED\x10\x02\x12\x0b\n\x07\x41\x44OPTED\x10\x03\"\x86\x02\n\x10QuoteCartRequest\x12\x45\n\x05lines\x18\x01 \x03(\x0b\x32*.holdfast.api.pricing.v1.QuoteLineSelectorB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\x12,\n\x0b\x63oupon_code\x18\x02 \x01(\tB\x17\xbaH\x04r\x02\x18\x32\xba\xb8\x19\x0c\x12\npromo_code\x12\x1d\n\x0b\x63ustomer_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12*\n\x11quote_ttl_seconds\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x1eH\x00\x88\x01\x01\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x42\x14\n\x12_quote_ttl_seconds\"\xa2\x01\n\x11QuoteLineSelector\x12\x1c\n\nsection_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x0bschedule_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12/\n\rprice_tier_id\x18\x03 \x01(\tB\x18\xbaH\x05r\x03\xb0\x01\x01\xba\xb8\x19\x0c\x12\npricing_id\x12\x1c\n\x08quantity\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\"s\n\x11QuoteCartResponse\x12-\n\x05quote\x18\x01 \x01(\x0b\x32\x1e.holdfast.api.pricing.v1.Quote\x12/\n\x0bserver_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"-\n\x0fGetQuoteRequest\x12\x1a\n\x08quote_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"r\n\x10GetQuoteResponse\x12-\n\x05quote\x18\x01 \x01(\x0b\x32\x1e.holdfast.api.pricing.v1.Quote\x12/\n\x0bserver_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x02\n\x14SimulatePriceRequest\x12\x1f\n\rprice_tier_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x45\n\tscenarios\x18\x02 \x03(\x0b\x32&.holdfast.api.pricing.v1.PriceScenarioB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\x12:\n\x0bprice_rules\x18\x03 \x01(\x0b\x32%.holdfast.api.pricing.v1.PriceRuleSet\x12\x30\n\tmin_price\x18\x04 \x01(\x0b\x32\x1d.holdfast.api.common.v1.Money\x12\x30\n\tmax_price\x18\x05 \x01(\x0b\x32\x1d.holdfast.api.common.v1.Money\"K\n\x0cPriceRuleSet\x12;\n\x05rules\x18\x01 \x03(\x0b\x32\".holdfast.api.pricing.v1.PriceRuleB\x08\xbaH\x05\x92\x01\x02\x10\x32\"\xcb\x01\n\rPriceScenario\x12\x1c\n\x08quantity\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x41\n\nsold_ratio\x18\x02 \x01(\tB(\xbaH%r#2!^(1(\\.0{1,4})?|0(\\.[0-9]{1,4})?)$H\x00\x88\x01\x01\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x0bschedule_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x42\r\n\x0b_sold_ratio\"\xa3\x01\n\x15SimulatePriceResponse\x12=\n\x0bsimulations\x18\x01 \x03(\x0b\x32(.holdfast.api.pricing.v1.PriceSimulation\x12\x1a\n\x12price_tier_version\x18\x02 \x01(\x03\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9b\x01\n\x0fPriceSimulation\x12\x36\n\x05price\x18\x01 \x01(\x0b\x32\'.holdfast.api.pricing.v1.PriceBreakdown\x12\x12\n\nsold_ratio\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsales_open\x18\x04 \x01(\x08\x32\xd2\x08\n\x0cQuoteService\x12\xcd\x01\n\x0e\x43\x61lculatePrice\x12..holdfast.api.pricing.v1.CalculatePriceRequest\x1a/.holdfast.api.pricing.v1.CalculatePriceResponse\"Z\xaa\xb8\x19\"\n\x0cpricing.read\"\x12it changes nothing\x82\xd3\xe4\x93\x02.\")/api/v1/pricing/{price_tier_id}/calculate:\x01*\x12\xc3\x01\n\nLockPrices\x12*.holdfast.api.pricing.v1.LockPricesRequest\x1a+.holdfast.api.pricing.v1.LockPricesResponse\"\\\xaa\xb8\x19X\x1a\x08\x63\x61pacity\"Llines without a coupon write nothing, lines with one carry their request_key\x12\xad\x01\n\x11ReleasePriceLocks\x12\x31.holdfast.api.pricing.v1.ReleasePriceLocksRequest\x1a\x32.holdfast.api.pricing.v1.ReleasePriceLocksResponse\"1\xaa\xb8\x19-\x1a\x08\x63\x61pacity\"!each key names what it gives back\x12\x90\x01\n\tQuoteCart\x12).holdfast.api.pricing.v1.QuoteCartRequest\x1a*.holdfast.api.pricing.v1.QuoteCartResponse\",\xaa\xb8\x19\x0f\n\rpricing.quote\x82\xd3\xe4\x93\x02\x13\"\x0e/api/v1/quotes:\x01*\x12\x95\x01\n\x08GetQuote\x12(.holdfast.api.pricing.v1.GetQuoteRequest\x1a).holdfast.api.pricing.v1.GetQuoteResponse\"4\xaa\xb8\x19\x0f\n\rpricing.quote\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/quotes/{quote_id}\x12\xd0\x01\n\rSimulatePrice\x12-.holdfast.api.pricing.v1.SimulatePriceRequest\x1a..holdfast.api.pricing.v1.SimulatePriceResponse\"`\xaa\xb8\x19)\n\x13\x65vents.read_private\"\x12it changes nothing\x82\xd3\xe4\x93\x02-\"(/api/v1/pricing/{price_tier_id}/simulate:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +44,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALCULATEPRICEREQUEST'].fields_by_name['price_tier_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_CALCULATEPRICEREQUEST'].fields_by_name['quantity']._loaded_options = None
   _globals['_CALCULATEPRICEREQUEST'].fields_by_name['quantity']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
+  _globals['_CALCULATEPRICEREQUEST'].fields_by_name['coupon_code']._loaded_options = None
+  _globals['_CALCULATEPRICEREQUEST'].fields_by_name['coupon_code']._serialized_options = b'\272H\004r\002\0302\272\270\031\016\022\npromo_code\030\001'
+  _globals['_CALCULATEPRICEREQUEST'].fields_by_name['schedule_id']._loaded_options = None
+  _globals['_CALCULATEPRICEREQUEST'].fields_by_name['schedule_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001\272\270\031\002\030\001'
   _globals['_LOCKPRICESREQUEST'].fields_by_name['lines']._loaded_options = None
   _globals['_LOCKPRICESREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\010\222\001\005\010\001\020\220N'
   _globals['_LOCKPRICELINE'].fields_by_name['price_tier_id']._loaded_options = None
@@ -55,30 +62,124 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOCKPRICELINE'].fields_by_name['schedule_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_LOCKPRICELINE'].fields_by_name['quantity']._loaded_options = None
   _globals['_LOCKPRICELINE'].fields_by_name['quantity']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
+  _globals['_LOCKPRICELINE'].fields_by_name['coupon_code']._loaded_options = None
+  _globals['_LOCKPRICELINE'].fields_by_name['coupon_code']._serialized_options = b'\272H\004r\002\0302\272\270\031\002\030\001'
+  _globals['_LOCKPRICELINE'].fields_by_name['customer_id']._loaded_options = None
+  _globals['_LOCKPRICELINE'].fields_by_name['customer_id']._serialized_options = b'\272H\005r\003\030\200\001\272\270\031\002\030\001'
+  _globals['_LOCKPRICELINE'].fields_by_name['placed_by']._loaded_options = None
+  _globals['_LOCKPRICELINE'].fields_by_name['placed_by']._serialized_options = b'\272H\005r\003\030\377\001\272\270\031\002\030\001'
+  _globals['_LOCKPRICELINE'].fields_by_name['request_key']._loaded_options = None
+  _globals['_LOCKPRICELINE'].fields_by_name['request_key']._serialized_options = b'\272H\005r\003\030\377\001\272\270\031\002\030\001'
+  _globals['_LOCKPRICELINE'].fields_by_name['line_number']._loaded_options = None
+  _globals['_LOCKPRICELINE'].fields_by_name['line_number']._serialized_options = b'\272H\006\032\004\0302(\000\272\270\031\002\030\001'
+  _globals['_LOCKPRICELINE'].fields_by_name['quote_id']._loaded_options = None
+  _globals['_LOCKPRICELINE'].fields_by_name['quote_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001\272\270\031\002\030\001'
+  _globals['_LOCKPRICELINE'].fields_by_name['price_tier_version']._loaded_options = None
+  _globals['_LOCKPRICELINE'].fields_by_name['price_tier_version']._serialized_options = b'\272H\016\"\014\030\376\377\377\377\377\377\377\377\177(\001\272\270\031\002\030\001'
+  _globals['_LOCKPRICELINE']._loaded_options = None
+  _globals['_LOCKPRICELINE']._serialized_options = b'\272H\335\001\032\332\001\n\026lock_price_line.coupon\022Ba coupon needs customer_id, placed_by, request_key and line_number\032|this.coupon_code == \'\' || (this.customer_id != \'\' && this.placed_by != \'\' && this.request_key != \'\' && this.line_number > 0)'
   _globals['_PRICEREFUSAL_METADATAENTRY']._loaded_options = None
   _globals['_PRICEREFUSAL_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_RELEASEPRICELOCKSREQUEST'].fields_by_name['keys']._loaded_options = None
+  _globals['_RELEASEPRICELOCKSREQUEST'].fields_by_name['keys']._serialized_options = b'\272H\010\222\001\005\010\001\020\220N'
+  _globals['_PRICELOCKKEY'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_PRICELOCKKEY'].fields_by_name['organization_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_PRICELOCKKEY'].fields_by_name['placed_by']._loaded_options = None
+  _globals['_PRICELOCKKEY'].fields_by_name['placed_by']._serialized_options = b'\272H\007r\005\020\001\030\377\001'
+  _globals['_PRICELOCKKEY'].fields_by_name['request_key']._loaded_options = None
+  _globals['_PRICELOCKKEY'].fields_by_name['request_key']._serialized_options = b'\272H\007r\005\020\001\030\377\001'
+  _globals['_QUOTECARTREQUEST'].fields_by_name['lines']._loaded_options = None
+  _globals['_QUOTECARTREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\007\222\001\004\010\001\0202'
+  _globals['_QUOTECARTREQUEST'].fields_by_name['coupon_code']._loaded_options = None
+  _globals['_QUOTECARTREQUEST'].fields_by_name['coupon_code']._serialized_options = b'\272H\004r\002\0302\272\270\031\014\022\npromo_code'
+  _globals['_QUOTECARTREQUEST'].fields_by_name['customer_id']._loaded_options = None
+  _globals['_QUOTECARTREQUEST'].fields_by_name['customer_id']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_QUOTECARTREQUEST'].fields_by_name['quote_ttl_seconds']._loaded_options = None
+  _globals['_QUOTECARTREQUEST'].fields_by_name['quote_ttl_seconds']._serialized_options = b'\272H\007\032\005\030\220\034(\036'
+  _globals['_QUOTECARTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_QUOTECARTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_QUOTELINESELECTOR'].fields_by_name['section_id']._loaded_options = None
+  _globals['_QUOTELINESELECTOR'].fields_by_name['section_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_QUOTELINESELECTOR'].fields_by_name['schedule_id']._loaded_options = None
+  _globals['_QUOTELINESELECTOR'].fields_by_name['schedule_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_QUOTELINESELECTOR'].fields_by_name['price_tier_id']._loaded_options = None
+  _globals['_QUOTELINESELECTOR'].fields_by_name['price_tier_id']._serialized_options = b'\272H\005r\003\260\001\001\272\270\031\014\022\npricing_id'
+  _globals['_QUOTELINESELECTOR'].fields_by_name['quantity']._loaded_options = None
+  _globals['_QUOTELINESELECTOR'].fields_by_name['quantity']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
+  _globals['_GETQUOTEREQUEST'].fields_by_name['quote_id']._loaded_options = None
+  _globals['_GETQUOTEREQUEST'].fields_by_name['quote_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_SIMULATEPRICEREQUEST'].fields_by_name['price_tier_id']._loaded_options = None
+  _globals['_SIMULATEPRICEREQUEST'].fields_by_name['price_tier_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_SIMULATEPRICEREQUEST'].fields_by_name['scenarios']._loaded_options = None
+  _globals['_SIMULATEPRICEREQUEST'].fields_by_name['scenarios']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
+  _globals['_PRICERULESET'].fields_by_name['rules']._loaded_options = None
+  _globals['_PRICERULESET'].fields_by_name['rules']._serialized_options = b'\272H\005\222\001\002\0202'
+  _globals['_PRICESCENARIO'].fields_by_name['quantity']._loaded_options = None
+  _globals['_PRICESCENARIO'].fields_by_name['quantity']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_PRICESCENARIO'].fields_by_name['sold_ratio']._loaded_options = None
+  _globals['_PRICESCENARIO'].fields_by_name['sold_ratio']._serialized_options = b'\272H%r#2!^(1(\\.0{1,4})?|0(\\.[0-9]{1,4})?)$'
+  _globals['_PRICESCENARIO'].fields_by_name['schedule_id']._loaded_options = None
+  _globals['_PRICESCENARIO'].fields_by_name['schedule_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_QUOTESERVICE'].methods_by_name['CalculatePrice']._loaded_options = None
   _globals['_QUOTESERVICE'].methods_by_name['CalculatePrice']._serialized_options = b'\252\270\031\"\n\014pricing.read\"\022it changes nothing\202\323\344\223\002.\")/api/v1/pricing/{price_tier_id}/calculate:\001*'
   _globals['_QUOTESERVICE'].methods_by_name['LockPrices']._loaded_options = None
-  _globals['_QUOTESERVICE'].methods_by_name['LockPrices']._serialized_options = b'\252\270\031\035\032\010capacity\"\021it writes nothing'
-  _globals['_CALCULATEPRICEREQUEST']._serialized_start=288
-  _globals['_CALCULATEPRICEREQUEST']._serialized_end=374
-  _globals['_CALCULATEPRICERESPONSE']._serialized_start=377
-  _globals['_CALCULATEPRICERESPONSE']._serialized_end=534
-  _globals['_LOCKPRICESREQUEST']._serialized_start=536
-  _globals['_LOCKPRICESREQUEST']._serialized_end=623
-  _globals['_LOCKPRICELINE']._serialized_start=626
-  _globals['_LOCKPRICELINE']._serialized_end=831
-  _globals['_LOCKPRICESRESPONSE']._serialized_start=833
-  _globals['_LOCKPRICESRESPONSE']._serialized_end=914
-  _globals['_LOCKPRICEOUTCOME']._serialized_start=917
-  _globals['_LOCKPRICEOUTCOME']._serialized_end=1056
-  _globals['_PRICELOCK']._serialized_start=1059
-  _globals['_PRICELOCK']._serialized_end=1327
-  _globals['_PRICEREFUSAL']._serialized_start=1330
-  _globals['_PRICEREFUSAL']._serialized_end=1518
-  _globals['_PRICEREFUSAL_METADATAENTRY']._serialized_start=1471
-  _globals['_PRICEREFUSAL_METADATAENTRY']._serialized_end=1518
-  _globals['_QUOTESERVICE']._serialized_start=1521
-  _globals['_QUOTESERVICE']._serialized_end=1882
+  _globals['_QUOTESERVICE'].methods_by_name['LockPrices']._serialized_options = b'\252\270\031X\032\010capacity\"Llines without a coupon write nothing, lines with one carry their request_key'
+  _globals['_QUOTESERVICE'].methods_by_name['ReleasePriceLocks']._loaded_options = None
+  _globals['_QUOTESERVICE'].methods_by_name['ReleasePriceLocks']._serialized_options = b'\252\270\031-\032\010capacity\"!each key names what it gives back'
+  _globals['_QUOTESERVICE'].methods_by_name['QuoteCart']._loaded_options = None
+  _globals['_QUOTESERVICE'].methods_by_name['QuoteCart']._serialized_options = b'\252\270\031\017\n\rpricing.quote\202\323\344\223\002\023\"\016/api/v1/quotes:\001*'
+  _globals['_QUOTESERVICE'].methods_by_name['GetQuote']._loaded_options = None
+  _globals['_QUOTESERVICE'].methods_by_name['GetQuote']._serialized_options = b'\252\270\031\017\n\rpricing.quote\202\323\344\223\002\033\022\031/api/v1/quotes/{quote_id}'
+  _globals['_QUOTESERVICE'].methods_by_name['SimulatePrice']._loaded_options = None
+  _globals['_QUOTESERVICE'].methods_by_name['SimulatePrice']._serialized_options = b'\252\270\031)\n\023events.read_private\"\022it changes nothing\202\323\344\223\002-\"(/api/v1/pricing/{price_tier_id}/simulate:\001*'
+  _globals['_CALCULATEPRICEREQUEST']._serialized_start=404
+  _globals['_CALCULATEPRICEREQUEST']._serialized_end=578
+  _globals['_CALCULATEPRICERESPONSE']._serialized_start=581
+  _globals['_CALCULATEPRICERESPONSE']._serialized_end=738
+  _globals['_LOCKPRICESREQUEST']._serialized_start=740
+  _globals['_LOCKPRICESREQUEST']._serialized_end=827
+  _globals['_LOCKPRICELINE']._serialized_start=830
+  _globals['_LOCKPRICELINE']._serialized_end=1564
+  _globals['_LOCKPRICESRESPONSE']._serialized_start=1566
+  _globals['_LOCKPRICESRESPONSE']._serialized_end=1647
+  _globals['_LOCKPRICEOUTCOME']._serialized_start=1650
+  _globals['_LOCKPRICEOUTCOME']._serialized_end=1789
+  _globals['_PRICELOCK']._serialized_start=1792
+  _globals['_PRICELOCK']._serialized_end=2060
+  _globals['_PRICEREFUSAL']._serialized_start=2063
+  _globals['_PRICEREFUSAL']._serialized_end=2251
+  _globals['_PRICEREFUSAL_METADATAENTRY']._serialized_start=2204
+  _globals['_PRICEREFUSAL_METADATAENTRY']._serialized_end=2251
+  _globals['_RELEASEPRICELOCKSREQUEST']._serialized_start=2253
+  _globals['_RELEASEPRICELOCKSREQUEST']._serialized_end=2345
+  _globals['_PRICELOCKKEY']._serialized_start=2347
+  _globals['_PRICELOCKKEY']._serialized_end=2460
+  _globals['_RELEASEPRICELOCKSRESPONSE']._serialized_start=2462
+  _globals['_RELEASEPRICELOCKSRESPONSE']._serialized_end=2550
+  _globals['_PRICELOCKRELEASE']._serialized_start=2553
+  _globals['_PRICELOCKRELEASE']._serialized_end=2722
+  _globals['_PRICELOCKRELEASE_OUTCOME']._serialized_start=2641
+  _globals['_PRICELOCKRELEASE_OUTCOME']._serialized_end=2722
+  _globals['_QUOTECARTREQUEST']._serialized_start=2725
+  _globals['_QUOTECARTREQUEST']._serialized_end=2987
+  _globals['_QUOTELINESELECTOR']._serialized_start=2990
+  _globals['_QUOTELINESELECTOR']._serialized_end=3152
+  _globals['_QUOTECARTRESPONSE']._serialized_start=3154
+  _globals['_QUOTECARTRESPONSE']._serialized_end=3269
+  _globals['_GETQUOTEREQUEST']._serialized_start=3271
+  _globals['_GETQUOTEREQUEST']._serialized_end=3316
+  _globals['_GETQUOTERESPONSE']._serialized_start=3318
+  _globals['_GETQUOTERESPONSE']._serialized_end=3432
+  _globals['_SIMULATEPRICEREQUEST']._serialized_start=3435
+  _globals['_SIMULATEPRICEREQUEST']._serialized_end=3721
+  _globals['_PRICERULESET']._serialized_start=3723
+  _globals['_PRICERULESET']._serialized_end=3798
+  _globals['_PRICESCENARIO']._serialized_start=3801
+  _globals['_PRICESCENARIO']._serialized_end=4004
+  _globals['_SIMULATEPRICERESPONSE']._serialized_start=4007
+  _globals['_SIMULATEPRICERESPONSE']._serialized_end=4170
+  _globals['_PRICESIMULATION']._serialized_start=4173
+  _globals['_PRICESIMULATION']._serialized_end=4328
+  _globals['_QUOTESERVICE']._serialized_start=4331
+  _globals['_QUOTESERVICE']._serialized_end=5437
 # @@protoc_insertion_point(module_scope)

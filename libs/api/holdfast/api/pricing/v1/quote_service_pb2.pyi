@@ -8,8 +8,12 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from holdfast.api.common.v1 import error_reason_pb2 as _error_reason_pb2
+from holdfast.api.common.v1 import money_pb2 as _money_pb2
 from holdfast.api.pricing.v1 import locked_price_pb2 as _locked_price_pb2
+from holdfast.api.pricing.v1 import price_tier_pb2 as _price_tier_pb2
+from holdfast.api.pricing.v1 import quote_pb2 as _quote_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -29,19 +33,27 @@ class CalculatePriceRequest(_message.Message):
 
     PRICE_TIER_ID_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
+    COUPON_CODE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     price_tier_id: _builtins.str
     """At which tier."""
     quantity: _builtins.int
     """How many tickets, 1–1,000."""
+    coupon_code: _builtins.str
+    """With this coupon; the caller's uses of it count."""
+    schedule_id: _builtins.str
+    """For which date, where the tier is for every date and its rules look at the time left."""
     def __init__(
         self,
         *,
         price_tier_id: _builtins.str = ...,
         quantity: _builtins.int = ...,
+        coupon_code: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_tier_id", b"price_tier_id", "quantity", b"quantity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon_code", b"coupon_code", "price_tier_id", b"price_tier_id", "quantity", b"quantity", "schedule_id", b"schedule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -117,6 +129,13 @@ class LockPriceLine(_message.Message):
     SECTION_ID_FIELD_NUMBER: _builtins.int
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
+    COUPON_CODE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    PLACED_BY_FIELD_NUMBER: _builtins.int
+    REQUEST_KEY_FIELD_NUMBER: _builtins.int
+    LINE_NUMBER_FIELD_NUMBER: _builtins.int
+    QUOTE_ID_FIELD_NUMBER: _builtins.int
+    PRICE_TIER_VERSION_FIELD_NUMBER: _builtins.int
     price_tier_id: _builtins.str
     """At which tier."""
     organization_id: _builtins.str
@@ -129,6 +148,22 @@ class LockPriceLine(_message.Message):
     """For which date, if any; a tier of another date is refused."""
     quantity: _builtins.int
     """How many tickets, 1–1,000."""
+    coupon_code: _builtins.str
+    """With this coupon; needs `customer_id`, `placed_by`, `request_key` and `line_number`."""
+    customer_id: _builtins.str
+    """Whose uses of the coupon count, and whose quote it is."""
+    placed_by: _builtins.str
+    """Who places the hold: the caller of PlaceHold."""
+    request_key: _builtins.str
+    """The hold's `request_id`, or what capacity made up where the caller gave none."""
+    line_number: _builtins.int
+    """Number of the line in the hold, from 1."""
+    quote_id: _builtins.str
+    """At the price that this quote has for the section, date, tier and quantity."""
+    price_tier_version: _builtins.int
+    """At this version of the tier, which the line's earlier lock had: what is left of a hold whose line shrinks. Absent =
+    the version now.
+    """
     def __init__(
         self,
         *,
@@ -138,12 +173,21 @@ class LockPriceLine(_message.Message):
         section_id: _builtins.str = ...,
         schedule_id: _builtins.str = ...,
         quantity: _builtins.int = ...,
+        coupon_code: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        placed_by: _builtins.str = ...,
+        request_key: _builtins.str = ...,
+        line_number: _builtins.int = ...,
+        quote_id: _builtins.str = ...,
+        price_tier_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version", "price_tier_version", b"price_tier_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "organization_id", b"organization_id", "price_tier_id", b"price_tier_id", "quantity", b"quantity", "schedule_id", b"schedule_id", "section_id", b"section_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version", "coupon_code", b"coupon_code", "customer_id", b"customer_id", "event_id", b"event_id", "line_number", b"line_number", "organization_id", b"organization_id", "placed_by", b"placed_by", "price_tier_id", b"price_tier_id", "price_tier_version", b"price_tier_version", "quantity", b"quantity", "quote_id", b"quote_id", "request_key", b"request_key", "schedule_id", b"schedule_id", "section_id", b"section_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__price_tier_version: _TypeAlias = _typing.Literal["price_tier_version"]  # noqa: Y015
+    _WhichOneofArgType__price_tier_version: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price_tier_version) -> _WhichOneofReturnType__price_tier_version | None: ...
 
 Global___LockPriceLine: _TypeAlias = LockPriceLine  # noqa: Y015
 
@@ -255,7 +299,7 @@ Global___PriceLock: _TypeAlias = PriceLock  # noqa: Y015
 
 @_typing.final
 class PriceRefusal(_message.Message):
-    """Why a price could not be locked."""
+    """Why a price could not be locked, or a coupon not be used."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -282,7 +326,9 @@ class PriceRefusal(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     reason: _error_reason_pb2.Error.Reason.ValueType
-    """PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE or SALES_WINDOW_CLOSED."""
+    """PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, SALES_WINDOW_CLOSED, COUPON_NOT_FOUND, COUPON_NOT_ACTIVE,
+    COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, QUOTE_NOT_FOUND, QUOTE_EXPIRED or QUOTE_NOT_APPLICABLE.
+    """
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """As in the error's metadata."""
@@ -300,3 +346,468 @@ class PriceRefusal(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PriceRefusal: _TypeAlias = PriceRefusal  # noqa: Y015
+
+@_typing.final
+class ReleasePriceLocksRequest(_message.Message):
+    """Request of ReleasePriceLocks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceLockKey]:
+        """What to give back, at most 10,000; answered in the same order."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___PriceLockKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleasePriceLocksRequest: _TypeAlias = ReleasePriceLocksRequest  # noqa: Y015
+
+@_typing.final
+class PriceLockKey(_message.Message):
+    """Under what LockPrices took the use of a coupon for a hold: all its lines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    PLACED_BY_FIELD_NUMBER: _builtins.int
+    REQUEST_KEY_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """Whose coupon; a batch may span organizations."""
+    placed_by: _builtins.str
+    """Who placed the hold."""
+    request_key: _builtins.str
+    """The hold's `request_id`, or what capacity made up."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        placed_by: _builtins.str = ...,
+        request_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "placed_by", b"placed_by", "request_key", b"request_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceLockKey: _TypeAlias = PriceLockKey  # noqa: Y015
+
+@_typing.final
+class ReleasePriceLocksResponse(_message.Message):
+    """Response of ReleasePriceLocks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def releases(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceLockRelease]:
+        """One for each key of the request, in its order."""
+
+    def __init__(
+        self,
+        *,
+        releases: _abc.Iterable[Global___PriceLockRelease] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["releases", b"releases"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleasePriceLocksResponse: _TypeAlias = ReleasePriceLocksResponse  # noqa: Y015
+
+@_typing.final
+class PriceLockRelease(_message.Message):
+    """What became of the use of a coupon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Outcome:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PriceLockRelease._Outcome.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OUTCOME_UNSPECIFIED: PriceLockRelease._Outcome.ValueType  # 0
+        """Never sent."""
+        RELEASED: PriceLockRelease._Outcome.ValueType  # 1
+        """It is given back, now or before."""
+        NOTHING_LOCKED: PriceLockRelease._Outcome.ValueType  # 2
+        """Nothing was taken under this key."""
+        ADOPTED: PriceLockRelease._Outcome.ValueType  # 3
+        """A hold adopted it, so it stays."""
+
+    class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
+        """What became of it."""
+
+    OUTCOME_UNSPECIFIED: PriceLockRelease.Outcome.ValueType  # 0
+    """Never sent."""
+    RELEASED: PriceLockRelease.Outcome.ValueType  # 1
+    """It is given back, now or before."""
+    NOTHING_LOCKED: PriceLockRelease.Outcome.ValueType  # 2
+    """Nothing was taken under this key."""
+    ADOPTED: PriceLockRelease.Outcome.ValueType  # 3
+    """A hold adopted it, so it stays."""
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    outcome: Global___PriceLockRelease.Outcome.ValueType
+    """What became of it."""
+    def __init__(
+        self,
+        *,
+        outcome: Global___PriceLockRelease.Outcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceLockRelease: _TypeAlias = PriceLockRelease  # noqa: Y015
+
+@_typing.final
+class QuoteCartRequest(_message.Message):
+    """Request of QuoteCart."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    COUPON_CODE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    QUOTE_TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    coupon_code: _builtins.str
+    """With this coupon."""
+    customer_id: _builtins.str
+    """For whom; default the caller. Buyers may name only themselves."""
+    quote_ttl_seconds: _builtins.int
+    """How long the quote shall be good, seconds. Default 900."""
+    request_id: _builtins.str
+    """Makes a retry the same request; at most 255 characters. Over REST the Idempotency-Key header."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuoteLineSelector]:
+        """What to price, all of one event."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[Global___QuoteLineSelector] | None = ...,
+        coupon_code: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        quote_ttl_seconds: _builtins.int | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quote_ttl_seconds", b"_quote_ttl_seconds", "quote_ttl_seconds", b"quote_ttl_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quote_ttl_seconds", b"_quote_ttl_seconds", "coupon_code", b"coupon_code", "customer_id", b"customer_id", "lines", b"lines", "quote_ttl_seconds", b"quote_ttl_seconds", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__quote_ttl_seconds: _TypeAlias = _typing.Literal["quote_ttl_seconds"]  # noqa: Y015
+    _WhichOneofArgType__quote_ttl_seconds: _TypeAlias = _typing.Literal["_quote_ttl_seconds", b"_quote_ttl_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quote_ttl_seconds) -> _WhichOneofReturnType__quote_ttl_seconds | None: ...
+
+Global___QuoteCartRequest: _TypeAlias = QuoteCartRequest  # noqa: Y015
+
+@_typing.final
+class QuoteLineSelector(_message.Message):
+    """Tickets of one section that shall be priced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    PRICE_TIER_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Which section; a section (and date) appears in one line only."""
+    schedule_id: _builtins.str
+    """Which date, where the section is event-wide and the event has more than one."""
+    price_tier_id: _builtins.str
+    """At which price."""
+    quantity: _builtins.int
+    """How many tickets, 1–1,000."""
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
+        price_tier_id: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_tier_id", b"price_tier_id", "quantity", b"quantity", "schedule_id", b"schedule_id", "section_id", b"section_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuoteLineSelector: _TypeAlias = QuoteLineSelector  # noqa: Y015
+
+@_typing.final
+class QuoteCartResponse(_message.Message):
+    """Response of QuoteCart."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUOTE_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def quote(self) -> _quote_pb2.Quote:
+        """The quote."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The service's clock."""
+
+    def __init__(
+        self,
+        *,
+        quote: _quote_pb2.Quote | None = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quote", b"quote", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quote", b"quote", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuoteCartResponse: _TypeAlias = QuoteCartResponse  # noqa: Y015
+
+@_typing.final
+class GetQuoteRequest(_message.Message):
+    """Request of GetQuote."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUOTE_ID_FIELD_NUMBER: _builtins.int
+    quote_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        quote_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quote_id", b"quote_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetQuoteRequest: _TypeAlias = GetQuoteRequest  # noqa: Y015
+
+@_typing.final
+class GetQuoteResponse(_message.Message):
+    """Response of GetQuote."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUOTE_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def quote(self) -> _quote_pb2.Quote:
+        """The quote."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The service's clock."""
+
+    def __init__(
+        self,
+        *,
+        quote: _quote_pb2.Quote | None = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quote", b"quote", "server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quote", b"quote", "server_time", b"server_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetQuoteResponse: _TypeAlias = GetQuoteResponse  # noqa: Y015
+
+@_typing.final
+class SimulatePriceRequest(_message.Message):
+    """Request of SimulatePrice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_TIER_ID_FIELD_NUMBER: _builtins.int
+    SCENARIOS_FIELD_NUMBER: _builtins.int
+    PRICE_RULES_FIELD_NUMBER: _builtins.int
+    MIN_PRICE_FIELD_NUMBER: _builtins.int
+    MAX_PRICE_FIELD_NUMBER: _builtins.int
+    price_tier_id: _builtins.str
+    """Which tier."""
+    @_builtins.property
+    def scenarios(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceScenario]:
+        """What to assume; answered in the same order."""
+
+    @_builtins.property
+    def price_rules(self) -> Global___PriceRuleSet:
+        """Rules to try instead of the tier's; absent = the tier's."""
+
+    @_builtins.property
+    def min_price(self) -> _money_pb2.Money:
+        """A lower bound to try instead of the tier's."""
+
+    @_builtins.property
+    def max_price(self) -> _money_pb2.Money:
+        """An upper bound to try instead of the tier's."""
+
+    def __init__(
+        self,
+        *,
+        price_tier_id: _builtins.str = ...,
+        scenarios: _abc.Iterable[Global___PriceScenario] | None = ...,
+        price_rules: Global___PriceRuleSet | None = ...,
+        min_price: _money_pb2.Money | None = ...,
+        max_price: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_price", b"max_price", "min_price", b"min_price", "price_rules", b"price_rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_price", b"max_price", "min_price", b"min_price", "price_rules", b"price_rules", "price_tier_id", b"price_tier_id", "scenarios", b"scenarios"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatePriceRequest: _TypeAlias = SimulatePriceRequest  # noqa: Y015
+
+@_typing.final
+class PriceRuleSet(_message.Message):
+    """Rules to try."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[_price_tier_pb2.PriceRule]:
+        """The rules in their order; none = without rules."""
+
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[_price_tier_pb2.PriceRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceRuleSet: _TypeAlias = PriceRuleSet  # noqa: Y015
+
+@_typing.final
+class PriceScenario(_message.Message):
+    """What to assume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    SOLD_RATIO_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    quantity: _builtins.int
+    """How many tickets, 1–1,000; 0 = 1."""
+    sold_ratio: _builtins.str
+    """How much is sold, from `0` to `1`, at most 4 decimals; absent = what is."""
+    schedule_id: _builtins.str
+    """For which date, where the tier is for every date; absent = the event's last."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """What time it is; absent = now."""
+
+    def __init__(
+        self,
+        *,
+        quantity: _builtins.int = ...,
+        sold_ratio: _builtins.str | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        schedule_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_sold_ratio", b"_sold_ratio", "sold_ratio", b"sold_ratio", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sold_ratio", b"_sold_ratio", "quantity", b"quantity", "schedule_id", b"schedule_id", "sold_ratio", b"sold_ratio", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__sold_ratio: _TypeAlias = _typing.Literal["sold_ratio"]  # noqa: Y015
+    _WhichOneofArgType__sold_ratio: _TypeAlias = _typing.Literal["_sold_ratio", b"_sold_ratio"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sold_ratio) -> _WhichOneofReturnType__sold_ratio | None: ...
+
+Global___PriceScenario: _TypeAlias = PriceScenario  # noqa: Y015
+
+@_typing.final
+class SimulatePriceResponse(_message.Message):
+    """Response of SimulatePrice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIMULATIONS_FIELD_NUMBER: _builtins.int
+    PRICE_TIER_VERSION_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_FIELD_NUMBER: _builtins.int
+    price_tier_version: _builtins.int
+    """The version of the tier."""
+    @_builtins.property
+    def simulations(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceSimulation]:
+        """One for each scenario of the request, in its order."""
+
+    @_builtins.property
+    def server_time(self) -> _timestamp_pb2.Timestamp:
+        """The service's clock."""
+
+    def __init__(
+        self,
+        *,
+        simulations: _abc.Iterable[Global___PriceSimulation] | None = ...,
+        price_tier_version: _builtins.int = ...,
+        server_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["server_time", b"server_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_tier_version", b"price_tier_version", "server_time", b"server_time", "simulations", b"simulations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatePriceResponse: _TypeAlias = SimulatePriceResponse  # noqa: Y015
+
+@_typing.final
+class PriceSimulation(_message.Message):
+    """What a tier would cost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_FIELD_NUMBER: _builtins.int
+    SOLD_RATIO_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    SALES_OPEN_FIELD_NUMBER: _builtins.int
+    sold_ratio: _builtins.str
+    """How much was taken to be sold: `0.5`."""
+    sales_open: _builtins.bool
+    """Whether the tier's sales window would be open."""
+    @_builtins.property
+    def price(self) -> _locked_price_pb2.PriceBreakdown:
+        """What they would cost, step by step; the steps name the rule that fired."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """What time it was taken to be."""
+
+    def __init__(
+        self,
+        *,
+        price: _locked_price_pb2.PriceBreakdown | None = ...,
+        sold_ratio: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        sales_open: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "sales_open", b"sales_open", "sold_ratio", b"sold_ratio", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceSimulation: _TypeAlias = PriceSimulation  # noqa: Y015

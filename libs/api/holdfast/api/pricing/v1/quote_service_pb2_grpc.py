@@ -45,6 +45,26 @@ class QuoteServiceStub:
                 request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.LockPricesRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.LockPricesResponse.FromString,
                 _registered_method=True)
+        self.ReleasePriceLocks = channel.unary_unary(
+                '/holdfast.api.pricing.v1.QuoteService/ReleasePriceLocks',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.ReleasePriceLocksRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.ReleasePriceLocksResponse.FromString,
+                _registered_method=True)
+        self.QuoteCart = channel.unary_unary(
+                '/holdfast.api.pricing.v1.QuoteService/QuoteCart',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.QuoteCartRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.QuoteCartResponse.FromString,
+                _registered_method=True)
+        self.GetQuote = channel.unary_unary(
+                '/holdfast.api.pricing.v1.QuoteService/GetQuote',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.GetQuoteRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.GetQuoteResponse.FromString,
+                _registered_method=True)
+        self.SimulatePrice = channel.unary_unary(
+                '/holdfast.api.pricing.v1.QuoteService/SimulatePrice',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.SimulatePriceRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.SimulatePriceResponse.FromString,
+                _registered_method=True)
 
 
 class QuoteServiceServicer:
@@ -52,8 +72,9 @@ class QuoteServiceServicer:
     """
 
     def CalculatePrice(self, request, context):
-        """Computes what a number of tickets costs now. Locks nothing, changes nothing.
-        Fails with PRICE_TIER_NOT_FOUND.
+        """Computes what a number of tickets costs now. Locks nothing, changes nothing, promises nothing.
+        Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, COUPON_NOT_FOUND, COUPON_NOT_ACTIVE,
+        COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -63,6 +84,57 @@ class QuoteServiceServicer:
         """Computes the prices that holds are about to lock, many at once. Lines without a coupon write nothing here: the
         answer is the lock, good until `expire_time`, and lives on in the hold's line. Each line succeeds or fails by
         itself.
+
+        Lines with a coupon take one of its uses, in the transaction that answers, under the organization, `placed_by`,
+        `request_key` and `line_number`: the same line again gets the same answer and takes no other. All lines of one hold
+        share one use and come in one call: a line that the coupon is not good for is locked without it; if it is good for
+        none, each is refused with COUPON_NOT_APPLICABLE. The hold that is placed adopts the use; messages about the hold
+        then redeem it or give it back. A use that no hold adopted within 5 minutes is given back once capacity says that
+        there is no such hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleasePriceLocks(self, request, context):
+        """Gives back what LockPrices took for holds that were then refused, many at once. Giving back twice, or what was never
+        taken, changes nothing; what a placed hold adopted stays with it. Each key by itself, each atomic. Fails with
+        DEPENDENCY_UNAVAILABLE only, and may be repeated; what is never given back so is given back after 5 minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QuoteCart(self, request, context):
+        """Prices several lines of one event together, with or without a coupon, and keeps the answer as a quote that a hold
+        can name until it expires. All lines or none. Atomic; idempotent by `request_id`: a replay answers the same quote.
+        Takes no places and no use of the coupon. Buyers ask for themselves; staff and services may name a `customer_id`.
+        Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, LINES_SPAN_EVENTS, SALES_WINDOW_CLOSED,
+        COUPON_NOT_FOUND, COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, VALIDATION_FAILED (tiers of more than
+        one currency, among others), DEPENDENCY_UNAVAILABLE, IDEMPOTENCY_KEY_REUSED. The metadata names the line.
+
+        Example over REST: `POST /api/v1/quotes` with
+        `{"lines": [{"section_id": "…", "price_tier_id": "…", "quantity": 2}], "coupon_code": "SPRING"}`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetQuote(self, request, context):
+        """Reads a quote: the caller's own, or any of the organization for staff and services. An expired one can be read for
+        30 days. Fails with QUOTE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimulatePrice(self, request, context):
+        """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing. Members
+        and services only. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
+        or one of `min_price` and `max_price`, and the tier is not dynamic), UNKNOWN_CURRENCY, VALIDATION_FAILED.
+
+        Example over REST: `POST /api/v1/pricing/{price_tier_id}/simulate` with
+        `{"scenarios": [{"sold_ratio": "0.5"}, {"sold_ratio": "0.9", "time": "2026-07-01T12:00:00+02:00"}]}`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,6 +152,26 @@ def add_QuoteServiceServicer_to_server(servicer, server):
                     servicer.LockPrices,
                     request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.LockPricesRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.LockPricesResponse.SerializeToString,
+            ),
+            'ReleasePriceLocks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleasePriceLocks,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.ReleasePriceLocksRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.ReleasePriceLocksResponse.SerializeToString,
+            ),
+            'QuoteCart': grpc.unary_unary_rpc_method_handler(
+                    servicer.QuoteCart,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.QuoteCartRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.QuoteCartResponse.SerializeToString,
+            ),
+            'GetQuote': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQuote,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.GetQuoteRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.GetQuoteResponse.SerializeToString,
+            ),
+            'SimulatePrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulatePrice,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.SimulatePriceRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.SimulatePriceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -137,6 +229,114 @@ class QuoteService:
             '/holdfast.api.pricing.v1.QuoteService/LockPrices',
             holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.LockPricesRequest.SerializeToString,
             holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.LockPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleasePriceLocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.pricing.v1.QuoteService/ReleasePriceLocks',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.ReleasePriceLocksRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.ReleasePriceLocksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QuoteCart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.pricing.v1.QuoteService/QuoteCart',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.QuoteCartRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.QuoteCartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQuote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.pricing.v1.QuoteService/GetQuote',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.GetQuoteRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.GetQuoteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulatePrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.pricing.v1.QuoteService/SimulatePrice',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.SimulatePriceRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_quote__service__pb2.SimulatePriceResponse.FromString,
             options,
             channel_credentials,
             insecure,

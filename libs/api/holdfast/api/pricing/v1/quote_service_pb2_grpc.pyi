@@ -34,13 +34,49 @@ class QuoteServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> QuoteServiceAsyncStub: ...
     CalculatePrice: _grpc.UnaryUnaryMultiCallable[_quote_service_pb2.CalculatePriceRequest, _quote_service_pb2.CalculatePriceResponse]
-    """Computes what a number of tickets costs now. Locks nothing, changes nothing.
-    Fails with PRICE_TIER_NOT_FOUND.
+    """Computes what a number of tickets costs now. Locks nothing, changes nothing, promises nothing.
+    Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, COUPON_NOT_FOUND, COUPON_NOT_ACTIVE,
+    COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED.
     """
     LockPrices: _grpc.UnaryUnaryMultiCallable[_quote_service_pb2.LockPricesRequest, _quote_service_pb2.LockPricesResponse]
     """Computes the prices that holds are about to lock, many at once. Lines without a coupon write nothing here: the
     answer is the lock, good until `expire_time`, and lives on in the hold's line. Each line succeeds or fails by
     itself.
+
+    Lines with a coupon take one of its uses, in the transaction that answers, under the organization, `placed_by`,
+    `request_key` and `line_number`: the same line again gets the same answer and takes no other. All lines of one hold
+    share one use and come in one call: a line that the coupon is not good for is locked without it; if it is good for
+    none, each is refused with COUPON_NOT_APPLICABLE. The hold that is placed adopts the use; messages about the hold
+    then redeem it or give it back. A use that no hold adopted within 5 minutes is given back once capacity says that
+    there is no such hold.
+    """
+    ReleasePriceLocks: _grpc.UnaryUnaryMultiCallable[_quote_service_pb2.ReleasePriceLocksRequest, _quote_service_pb2.ReleasePriceLocksResponse]
+    """Gives back what LockPrices took for holds that were then refused, many at once. Giving back twice, or what was never
+    taken, changes nothing; what a placed hold adopted stays with it. Each key by itself, each atomic. Fails with
+    DEPENDENCY_UNAVAILABLE only, and may be repeated; what is never given back so is given back after 5 minutes.
+    """
+    QuoteCart: _grpc.UnaryUnaryMultiCallable[_quote_service_pb2.QuoteCartRequest, _quote_service_pb2.QuoteCartResponse]
+    """Prices several lines of one event together, with or without a coupon, and keeps the answer as a quote that a hold
+    can name until it expires. All lines or none. Atomic; idempotent by `request_id`: a replay answers the same quote.
+    Takes no places and no use of the coupon. Buyers ask for themselves; staff and services may name a `customer_id`.
+    Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, LINES_SPAN_EVENTS, SALES_WINDOW_CLOSED,
+    COUPON_NOT_FOUND, COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, VALIDATION_FAILED (tiers of more than
+    one currency, among others), DEPENDENCY_UNAVAILABLE, IDEMPOTENCY_KEY_REUSED. The metadata names the line.
+
+    Example over REST: `POST /api/v1/quotes` with
+    `{"lines": [{"section_id": "…", "price_tier_id": "…", "quantity": 2}], "coupon_code": "SPRING"}`.
+    """
+    GetQuote: _grpc.UnaryUnaryMultiCallable[_quote_service_pb2.GetQuoteRequest, _quote_service_pb2.GetQuoteResponse]
+    """Reads a quote: the caller's own, or any of the organization for staff and services. An expired one can be read for
+    30 days. Fails with QUOTE_NOT_FOUND.
+    """
+    SimulatePrice: _grpc.UnaryUnaryMultiCallable[_quote_service_pb2.SimulatePriceRequest, _quote_service_pb2.SimulatePriceResponse]
+    """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing. Members
+    and services only. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
+    or one of `min_price` and `max_price`, and the tier is not dynamic), UNKNOWN_CURRENCY, VALIDATION_FAILED.
+
+    Example over REST: `POST /api/v1/pricing/{price_tier_id}/simulate` with
+    `{"scenarios": [{"sold_ratio": "0.5"}, {"sold_ratio": "0.9", "time": "2026-07-01T12:00:00+02:00"}]}`.
     """
 
 @_typing.type_check_only
@@ -49,13 +85,49 @@ class QuoteServiceAsyncStub(QuoteServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CalculatePrice: _aio.UnaryUnaryMultiCallable[_quote_service_pb2.CalculatePriceRequest, _quote_service_pb2.CalculatePriceResponse]  # type: ignore[assignment]
-    """Computes what a number of tickets costs now. Locks nothing, changes nothing.
-    Fails with PRICE_TIER_NOT_FOUND.
+    """Computes what a number of tickets costs now. Locks nothing, changes nothing, promises nothing.
+    Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, COUPON_NOT_FOUND, COUPON_NOT_ACTIVE,
+    COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED.
     """
     LockPrices: _aio.UnaryUnaryMultiCallable[_quote_service_pb2.LockPricesRequest, _quote_service_pb2.LockPricesResponse]  # type: ignore[assignment]
     """Computes the prices that holds are about to lock, many at once. Lines without a coupon write nothing here: the
     answer is the lock, good until `expire_time`, and lives on in the hold's line. Each line succeeds or fails by
     itself.
+
+    Lines with a coupon take one of its uses, in the transaction that answers, under the organization, `placed_by`,
+    `request_key` and `line_number`: the same line again gets the same answer and takes no other. All lines of one hold
+    share one use and come in one call: a line that the coupon is not good for is locked without it; if it is good for
+    none, each is refused with COUPON_NOT_APPLICABLE. The hold that is placed adopts the use; messages about the hold
+    then redeem it or give it back. A use that no hold adopted within 5 minutes is given back once capacity says that
+    there is no such hold.
+    """
+    ReleasePriceLocks: _aio.UnaryUnaryMultiCallable[_quote_service_pb2.ReleasePriceLocksRequest, _quote_service_pb2.ReleasePriceLocksResponse]  # type: ignore[assignment]
+    """Gives back what LockPrices took for holds that were then refused, many at once. Giving back twice, or what was never
+    taken, changes nothing; what a placed hold adopted stays with it. Each key by itself, each atomic. Fails with
+    DEPENDENCY_UNAVAILABLE only, and may be repeated; what is never given back so is given back after 5 minutes.
+    """
+    QuoteCart: _aio.UnaryUnaryMultiCallable[_quote_service_pb2.QuoteCartRequest, _quote_service_pb2.QuoteCartResponse]  # type: ignore[assignment]
+    """Prices several lines of one event together, with or without a coupon, and keeps the answer as a quote that a hold
+    can name until it expires. All lines or none. Atomic; idempotent by `request_id`: a replay answers the same quote.
+    Takes no places and no use of the coupon. Buyers ask for themselves; staff and services may name a `customer_id`.
+    Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, LINES_SPAN_EVENTS, SALES_WINDOW_CLOSED,
+    COUPON_NOT_FOUND, COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, VALIDATION_FAILED (tiers of more than
+    one currency, among others), DEPENDENCY_UNAVAILABLE, IDEMPOTENCY_KEY_REUSED. The metadata names the line.
+
+    Example over REST: `POST /api/v1/quotes` with
+    `{"lines": [{"section_id": "…", "price_tier_id": "…", "quantity": 2}], "coupon_code": "SPRING"}`.
+    """
+    GetQuote: _aio.UnaryUnaryMultiCallable[_quote_service_pb2.GetQuoteRequest, _quote_service_pb2.GetQuoteResponse]  # type: ignore[assignment]
+    """Reads a quote: the caller's own, or any of the organization for staff and services. An expired one can be read for
+    30 days. Fails with QUOTE_NOT_FOUND.
+    """
+    SimulatePrice: _aio.UnaryUnaryMultiCallable[_quote_service_pb2.SimulatePriceRequest, _quote_service_pb2.SimulatePriceResponse]  # type: ignore[assignment]
+    """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing. Members
+    and services only. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
+    or one of `min_price` and `max_price`, and the tier is not dynamic), UNKNOWN_CURRENCY, VALIDATION_FAILED.
+
+    Example over REST: `POST /api/v1/pricing/{price_tier_id}/simulate` with
+    `{"scenarios": [{"sold_ratio": "0.5"}, {"sold_ratio": "0.9", "time": "2026-07-01T12:00:00+02:00"}]}`.
     """
 
 class QuoteServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -67,8 +139,9 @@ class QuoteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quote_service_pb2.CalculatePriceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quote_service_pb2.CalculatePriceResponse, _abc.Awaitable[_quote_service_pb2.CalculatePriceResponse]]:
-        """Computes what a number of tickets costs now. Locks nothing, changes nothing.
-        Fails with PRICE_TIER_NOT_FOUND.
+        """Computes what a number of tickets costs now. Locks nothing, changes nothing, promises nothing.
+        Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, COUPON_NOT_FOUND, COUPON_NOT_ACTIVE,
+        COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod
@@ -80,6 +153,65 @@ class QuoteServiceServicer(metaclass=_abc_1.ABCMeta):
         """Computes the prices that holds are about to lock, many at once. Lines without a coupon write nothing here: the
         answer is the lock, good until `expire_time`, and lives on in the hold's line. Each line succeeds or fails by
         itself.
+
+        Lines with a coupon take one of its uses, in the transaction that answers, under the organization, `placed_by`,
+        `request_key` and `line_number`: the same line again gets the same answer and takes no other. All lines of one hold
+        share one use and come in one call: a line that the coupon is not good for is locked without it; if it is good for
+        none, each is refused with COUPON_NOT_APPLICABLE. The hold that is placed adopts the use; messages about the hold
+        then redeem it or give it back. A use that no hold adopted within 5 minutes is given back once capacity says that
+        there is no such hold.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleasePriceLocks(
+        self,
+        request: _quote_service_pb2.ReleasePriceLocksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quote_service_pb2.ReleasePriceLocksResponse, _abc.Awaitable[_quote_service_pb2.ReleasePriceLocksResponse]]:
+        """Gives back what LockPrices took for holds that were then refused, many at once. Giving back twice, or what was never
+        taken, changes nothing; what a placed hold adopted stays with it. Each key by itself, each atomic. Fails with
+        DEPENDENCY_UNAVAILABLE only, and may be repeated; what is never given back so is given back after 5 minutes.
+        """
+
+    @_abc_1.abstractmethod
+    def QuoteCart(
+        self,
+        request: _quote_service_pb2.QuoteCartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quote_service_pb2.QuoteCartResponse, _abc.Awaitable[_quote_service_pb2.QuoteCartResponse]]:
+        """Prices several lines of one event together, with or without a coupon, and keeps the answer as a quote that a hold
+        can name until it expires. All lines or none. Atomic; idempotent by `request_id`: a replay answers the same quote.
+        Takes no places and no use of the coupon. Buyers ask for themselves; staff and services may name a `customer_id`.
+        Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_APPLICABLE, LINES_SPAN_EVENTS, SALES_WINDOW_CLOSED,
+        COUPON_NOT_FOUND, COUPON_NOT_ACTIVE, COUPON_NOT_APPLICABLE, COUPON_EXHAUSTED, VALIDATION_FAILED (tiers of more than
+        one currency, among others), DEPENDENCY_UNAVAILABLE, IDEMPOTENCY_KEY_REUSED. The metadata names the line.
+
+        Example over REST: `POST /api/v1/quotes` with
+        `{"lines": [{"section_id": "…", "price_tier_id": "…", "quantity": 2}], "coupon_code": "SPRING"}`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetQuote(
+        self,
+        request: _quote_service_pb2.GetQuoteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quote_service_pb2.GetQuoteResponse, _abc.Awaitable[_quote_service_pb2.GetQuoteResponse]]:
+        """Reads a quote: the caller's own, or any of the organization for staff and services. An expired one can be read for
+        30 days. Fails with QUOTE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def SimulatePrice(
+        self,
+        request: _quote_service_pb2.SimulatePriceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quote_service_pb2.SimulatePriceResponse, _abc.Awaitable[_quote_service_pb2.SimulatePriceResponse]]:
+        """Computes what a tier would cost if so much were sold, at such a time, by other rules. Changes nothing. Members
+        and services only. Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_NOT_DYNAMIC (`price_rules` are given,
+        or one of `min_price` and `max_price`, and the tier is not dynamic), UNKNOWN_CURRENCY, VALIDATION_FAILED.
+
+        Example over REST: `POST /api/v1/pricing/{price_tier_id}/simulate` with
+        `{"scenarios": [{"sold_ratio": "0.5"}, {"sold_ratio": "0.9", "time": "2026-07-01T12:00:00+02:00"}]}`.
         """
 
 def add_QuoteServiceServicer_to_server(servicer: QuoteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""What writes docs/reference: pages of Markdown from the contracts' descriptors and comments."""
