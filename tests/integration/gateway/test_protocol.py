@@ -291,3 +291,13 @@ async def test_a_path_whose_work_is_outside_the_mesh_says_where_it_is_done(
         answer = await client.request(method, path)
     assert (answer.status_code, code(answer)) == (501, "OUTSIDE_THE_MESH")
     assert "docs/reference/messages.md" in answer.json()["detail"]
+
+
+async def test_a_field_that_is_not_built_is_501_and_named(stack: Stack) -> None:
+    placed = len(stack.behind.holds.requests)
+    async with stack.client() as client:
+        answer = await client.post(RESERVE, json={"quantity": 1, "coupon_code": "SPRING"})
+    assert (answer.status_code, code(answer)) == (501, "NOT_BUILT_YET")
+    assert answer.json()["metadata"] == {"rpc": "PlaceHold", "field": "coupon_code"}
+    assert [error["field"] for error in answer.json()["errors"]] == ["coupon_code"]
+    assert len(stack.behind.holds.requests) == placed
