@@ -229,6 +229,6 @@ async def running(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def events(database: TestDatabase, nats_server: EmbeddedNats, identity_dir: Path) -> AsyncIterator[Events]:
-    async with running(database, nats_server.url, identity_dir) as service:
+async def events(database: TestDatabase, own_nats: EmbeddedNats, identity_dir: Path) -> AsyncIterator[Events]:
+    async with running(database, own_nats.url, identity_dir) as service:
         yield service

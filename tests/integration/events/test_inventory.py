@@ -41,8 +41,8 @@ def change(  # noqa: PLR0913 - the parts of a message
 
 
 @asynccontextmanager
-async def capacity(nats_server: EmbeddedNats) -> AsyncIterator[Messaging]:
-    messaging = Messaging(url=nats_server.url, service="capacity", publishes=("CAPACITY",))
+async def capacity(own_nats: EmbeddedNats) -> AsyncIterator[Messaging]:
+    messaging = Messaging(url=own_nats.url, service="capacity", publishes=("CAPACITY",))
     await messaging.start()
     assert await messaging.wait_ready(timeout_seconds=10)
     try:
@@ -82,9 +82,9 @@ def position(events: Events, event_id: str) -> list[tuple[int]]:
     )
 
 
-async def test_figures_arrive_without_changing_the_event(events: Events, nats_server: EmbeddedNats) -> None:
+async def test_figures_arrive_without_changing_the_event(events: Events, own_nats: EmbeddedNats) -> None:
     event = await events.on_sale()
-    async with capacity(nats_server) as messaging:
+    async with capacity(own_nats) as messaging:
         await publish(messaging, *(change(events, event.id, n, sold=n, held=5) for n in range(1, 6)))
         shown = await reached(events, event.id, 5)
     assert (shown.capacity, shown.available_capacity, shown.sold_count) == (100, 90, 5)
@@ -92,9 +92,9 @@ async def test_figures_arrive_without_changing_the_event(events: Events, nats_se
     assert not [one for one in events.world.fetched if one[0] == event.id]
 
 
-async def test_sold_out_and_back_by_capacitys_word(events: Events, nats_server: EmbeddedNats) -> None:
+async def test_sold_out_and_back_by_capacitys_word(events: Events, own_nats: EmbeddedNats) -> None:
     event = await events.on_sale()
-    async with capacity(nats_server) as messaging:
+    async with capacity(own_nats) as messaging:
         await publish(messaging, change(events, event.id, 1, sold=100, crossing=SOLD_OUT))
         sold_out = await events.wait_state(event.id, "SOLD_OUT")
         assert sold_out.sales_allowed
@@ -107,12 +107,10 @@ async def test_sold_out_and_back_by_capacitys_word(events: Events, nats_server: 
     assert events.world.controls[event.id][-1].version == versions[-1]
 
 
-async def test_sales_resumed_after_the_last_place_was_sold_end_sold_out(
-    events: Events, nats_server: EmbeddedNats
-) -> None:
+async def test_sales_resumed_after_the_last_place_was_sold_end_sold_out(events: Events, own_nats: EmbeddedNats) -> None:
     event = await events.on_sale()
     await events.call("PauseSales", event_id=event.id)
-    async with capacity(nats_server) as messaging:
+    async with capacity(own_nats) as messaging:
         await publish(messaging, change(events, event.id, 1, sold=100, crossing=SOLD_OUT))
         shown = await reached(events, event.id, 1)
     assert event_pb2.Event.State.Name(shown.state) == "SALES_PAUSED"
@@ -120,13 +118,13 @@ async def test_sales_resumed_after_the_last_place_was_sold_end_sold_out(
     await events.wait_state(event.id, "SOLD_OUT")
 
 
-async def test_a_gap_is_fetched_and_duplicates_are_applied_once(events: Events, nats_server: EmbeddedNats) -> None:
+async def test_a_gap_is_fetched_and_duplicates_are_applied_once(events: Events, own_nats: EmbeddedNats) -> None:
     event = await events.on_sale()
     journal = [change(events, event.id, n, sold=n % 100) for n in range(1, 451)]
     journal[199].crossings.add(kind=SOLD_OUT)
     journal[299].crossings.add(kind=REOPENED)
     events.world.journal[event.id] = journal
-    async with capacity(nats_server) as messaging:
+    async with capacity(own_nats) as messaging:
         await publish(messaging, journal[0], journal[449])
         shown = await reached(events, event.id, 450)
         assert [after for one, after in events.world.fetched if one == event.id] == [1, 201, 401]
@@ -139,9 +137,9 @@ async def test_a_gap_is_fetched_and_duplicates_are_applied_once(events: Events, 
     assert position(events, event.id) == [(451,)]
 
 
-async def test_an_unknown_event_moves_its_position_only(events: Events, nats_server: EmbeddedNats) -> None:
+async def test_an_unknown_event_moves_its_position_only(events: Events, own_nats: EmbeddedNats) -> None:
     unknown = new_id()
-    async with capacity(nats_server) as messaging:
+    async with capacity(own_nats) as messaging:
         await publish(messaging, change(events, unknown, 1, sold=1))
 
         async def moved() -> bool:
@@ -152,11 +150,11 @@ async def test_an_unknown_event_moves_its_position_only(events: Events, nats_ser
 
 
 async def test_a_message_that_lies_about_its_organization_goes_to_the_dead_letters(
-    events: Events, nats_server: EmbeddedNats
+    events: Events, own_nats: EmbeddedNats
 ) -> None:
     event, other = await events.on_sale(), await events.organization()
     lie = change(events, event.id, 1, sold=50)
-    async with capacity(nats_server) as messaging:
+    async with capacity(own_nats) as messaging:
         good = outgoing(
             lie,
             stream="capacity",

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def fresh(database: TestDatabase, nats_server: EmbeddedNats, identity_dir: Path) -> AsyncIterator[Events]:
+async def fresh(database: TestDatabase, own_nats: EmbeddedNats, identity_dir: Path) -> AsyncIterator[Events]:
     """A service of its own: moving its clock moves every event."""
-    async with running(database, nats_server.url, identity_dir) as service:
+    async with running(database, own_nats.url, identity_dir) as service:
         yield service
 
 
@@ -77,17 +77,17 @@ async def test_sales_that_lack_something_start_when_it_is_there(fresh: Events) -
 
 
 async def test_a_service_that_was_away_catches_up_and_two_do_each_step_once(
-    database: TestDatabase, nats_server: EmbeddedNats, identity_dir: Path
+    database: TestDatabase, own_nats: EmbeddedNats, identity_dir: Path
 ) -> None:
-    async with running(database, nats_server.url, identity_dir) as before:
+    async with running(database, own_nats.url, identity_dir) as before:
         organization_id = before.organization_id
         made = [await before.event(days=1, name=f"E{n}") for n in range(6)]
         for event in made:
             before.world.ready(event.id)
             await before.call("PublishEvent", event_id=event.id)
     async with (
-        running(database, nats_server.url, identity_dir) as one,
-        running(database, nats_server.url, identity_dir) as two,
+        running(database, own_nats.url, identity_dir) as one,
+        running(database, own_nats.url, identity_dir) as two,
     ):
         one.organization_id = two.organization_id = organization_id
         one.clock.moment += timedelta(days=3)
