@@ -28,8 +28,9 @@ def rank_of(group: str) -> int:
     return LONGEST.index(group) if group in LONGEST else len(LONGEST)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests, and put what takes longest first."""
+    """Group the tests, before those who spread them look at the groups, and put what takes longest first."""
     groups: Sequence[str] = [group_of(item.nodeid) for item in items]
     for item, group in zip(items, groups, strict=True):
         item.add_marker(pytest.mark.xdist_group(group))
