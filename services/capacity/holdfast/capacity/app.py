@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import hold_service_pb2, inventory_service_pb2, section_service_pb2
+from holdfast.capacity.availability import COMMITS, Availabilities
 from holdfast.capacity.consumers import ControlsConsumer
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
@@ -78,6 +79,7 @@ class CapacityApp:
             metrics=self.metrics,
             interval_seconds=settings.reaper_interval_seconds,
         )
+        self.availabilities = Availabilities(database=self._database, metrics=self.metrics)
         self.server = RpcServer(
             service=SERVICE,
             listen=settings.listen,
@@ -99,7 +101,7 @@ class CapacityApp:
             (
                 inventory_service_pb2.DESCRIPTOR,
                 "InventoryService",
-                InventoryServicer(front, wake=self._reaper.wake),
+                InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake),
             ),
         ):
             self.server.add(descriptor.services_by_name[name], servicer)
@@ -121,6 +123,7 @@ class CapacityApp:
         for database in (self._database, self._sweeper):
             self._opened.push_async_callback(database.close)
             await database.start()
+        self._opened.push_async_callback(self.availabilities.close)
         for peer in (self._events, self._pricing):
             self._opened.push_async_callback(peer.close)
             await peer.start()
@@ -138,6 +141,7 @@ class CapacityApp:
         loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
             "loop-lag": partial(watch_loop_lag, self.metrics),
             "controls": partial(self._relay.messaging.consume, controls.consumer()),
+            "availability": partial(self._relay.messaging.listen, COMMITS, self.availabilities.hear),
         }
         if self._settings.reaper == "on":
             loops["reaper"] = self._reaper.run
