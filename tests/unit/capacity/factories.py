@@ -101,6 +101,7 @@ def committed(inventory: Inventory, *, at: datetime | None = None) -> Inventory:
         holds=Rows(),
         sales=Rows(),
         blocks=Rows(),
+        void_versions={},
         new_voids=[],
         controls_changed=False,
         expired_count=0,

@@ -13,6 +13,7 @@ from holdfast.capacity.engine.layouts import Layouts
 from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
+from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
@@ -106,16 +107,13 @@ class CapacityApp:
             metrics=self.metrics,
         )
         events = EventsOf(front)
-        for descriptor, name, servicer in (
-            (section_service_pb2.DESCRIPTOR, "SectionService", SectionServicer(front, events)),
-            (hold_service_pb2.DESCRIPTOR, "HoldService", HoldServicer(front, events)),
-            (
-                inventory_service_pb2.DESCRIPTOR,
-                "InventoryService",
-                InventoryServicer(front, wake=self._reaper.wake),
-            ),
-        ):
-            self.server.add(descriptor.services_by_name[name], servicer)
+        sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
+        self.server.add(sections, SectionServicer(front, events))
+        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, events)
+        door = self.server.item_door(holds.methods_by_name["PlaceHold"])
+        self.server.add(holds, holding, BatchServicer(holding.place_hold, door=door))
+        inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
+        self.server.add(inventory, InventoryServicer(front, wake=self._reaper.wake))
         self.server.add_missing()
         self._opened = AsyncExitStack()
         self._serving = False

@@ -18,6 +18,7 @@ from holdfast.capacity.domain.controls import (
     ScheduleState,
 )
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
+from holdfast.capacity.domain.places import wanted_places
 from holdfast.capacity.domain.placing import PriceLock
 from holdfast.common.errors import DomainError, Reason, invalid
 from holdfast.common.protobuf import from_money, optional_datetime, to_datetime, to_money, to_timestamp
@@ -232,6 +233,35 @@ def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
     )
 
 
+def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 0) -> messages_pb2.HoldChange:
+    """Give what a commit did to a hold; `before` is None of one that it placed."""
+    return messages_pb2.HoldChange(
+        hold_id=hold.hold_id,
+        state=_HOLD_STATE.Value(hold.state.value),
+        customer_id=hold.customer_id,
+        expire_time=to_timestamp(hold.expire_time),
+        lines=_amounts(hold.lines),
+        order_reference=hold.order_reference,
+        replaces_hold_id=hold.replaces_hold_id or "",
+        placed_by=hold.placed_by,
+        before=None if before is None else _hold_before(before, hold),
+        void_version=void_version,
+    )
+
+
+def _hold_before(before: Hold, now: Hold) -> messages_pb2.HoldBefore:
+    places = wanted_places(before.lines)
+    changed = places != wanted_places(now.lines)
+    return messages_pb2.HoldBefore(
+        state=_HOLD_STATE.Value(before.state.value),
+        expire_time=to_timestamp(before.expire_time),
+        places=[
+            messages_pb2.SectionPlaces(section_id=section_id, quantity=quantity)
+            for section_id, quantity in (places.items() if changed else ())
+        ],
+    )
+
+
 def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing]]) -> messages_pb2.InventoryChanged:
     """Give the journal's row of a commit."""
     kinds = messages_pb2.ThresholdCrossing.Kind
@@ -251,21 +281,20 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
                 active=section.active,
                 buffer=section.counters.buffer,
                 deleted=section.delete_time is not None,
+                revision=section.revision,
             )
             for section in inventory.touched_sections()
         ],
         holds=[
-            messages_pb2.HoldChange(
-                hold_id=hold.hold_id,
-                state=_HOLD_STATE.Value(hold.state.value),
-                customer_id=hold.customer_id,
-                expire_time=to_timestamp(hold.expire_time),
-                lines=_amounts(hold.lines),
-                order_reference=hold.order_reference,
-                replaces_hold_id=hold.replaces_hold_id or "",
-                placed_by=hold.placed_by,
-            )
-            for hold in (*inventory.holds.made, *inventory.holds.changed)
+            *(_hold_change(hold) for hold in inventory.holds.made),
+            *(
+                _hold_change(
+                    hold,
+                    before=inventory.holds.before[hold.hold_id],
+                    void_version=inventory.void_versions.get(hold.hold_id, 0),
+                )
+                for hold in inventory.holds.changed
+            ),
         ],
         sales=[
             messages_pb2.SaleChange(

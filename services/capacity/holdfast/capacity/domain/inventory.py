@@ -62,7 +62,8 @@ class Inventory:
     holds whose time is over and whose places still count as held, oldest first, of the sections that are short of
     places; `more_expired` are those of which there may be more. `next_expire_times` tells by section when the next live
     hold ends, where places stay short. `claimed` is how many tickets of a tier a customer has in live holds and sales,
-    of the pairs that the requests ask for. `due_time` is when something of the event is due.
+    of the pairs that the requests ask for. `due_time` is when something of the event is due. `void_versions` tells of
+    voided holds which commit ended them.
     """
 
     organization_id: str
@@ -88,6 +89,7 @@ class Inventory:
     new_sections: set[str] = field(default_factory=set)
     settled_sections: set[str] = field(default_factory=set)
     relined_holds: set[str] = field(default_factory=set)
+    void_versions: dict[str, int] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
     controls_changed: bool = False
     expired_count: int = 0
@@ -214,7 +216,7 @@ class Inventory:
             self._change_block(block.block_id, quantity if back else 0, line, taken=-quantity)
 
     def _change_block(self, block_id: str, quantity: int, line: Line, *, taken: int) -> None:
-        block = self.blocks.now[block_id]
+        block = before = self.blocks.now[block_id]
         if line.seats and quantity:
             keep = dict(zip(block.seats, block.labels, strict=True))
             given = dict(zip(line.seats, line.labels, strict=True))
@@ -232,6 +234,7 @@ class Inventory:
                 update_time=self.at,
                 revision=block.revision + 1,
             ),
+            before=before,
         )
 
     def count_claimed(self, customer_id: str, line: Line, quantity: int) -> None:
@@ -250,14 +253,16 @@ class Inventory:
         self.live_holds -= 1
         self.expired_count += state is HoldState.EXPIRED
         ended = hold.ended(state, at, cause=None if void is None else void.cause)
-        self.put_hold(ended)
+        self.put_hold(hold, ended)
+        if void is not None:
+            self.void_versions[hold.hold_id] = void.noted_version
         return ended
 
-    def put_hold(self, hold: Hold) -> None:
+    def put_hold(self, before: Hold, now: Hold) -> None:
         """Take over another state of a hold."""
-        if not self.holds.touched(hold.hold_id):
-            self.journal_bytes += journal_bytes(hold)
-        self.holds.change(hold.hold_id, hold)
+        if not self.holds.touched(now.hold_id):
+            self.journal_bytes += journal_bytes(now)
+        self.holds.change(now.hold_id, now, before=before)
 
     def reclaim(self, section_id: str, quantity: int) -> None:
         """Expire holds of a section whose time is over, oldest first, until so many places are free.
@@ -299,13 +304,13 @@ class Inventory:
     def cancel(self, sale: Sale, schedule_id: str | None) -> None:
         """Mark the lines of a date, or all lines, of a sale as cancelled. What is sold stays counted as sold."""
         known = self.sales.now.get(sale.sale_id, sale)
-        self.put_sale(known.cancelled(schedule_id))
+        self.put_sale(known, known.cancelled(schedule_id))
 
-    def put_sale(self, sale: Sale) -> None:
+    def put_sale(self, before: Sale, now: Sale) -> None:
         """Take over another state of a sale."""
-        if not self.sales.touched(sale.sale_id):
-            self.journal_bytes += journal_bytes(sale)
-        self.sales.change(sale.sale_id, sale)
+        if not self.sales.touched(now.sale_id):
+            self.journal_bytes += journal_bytes(now)
+        self.sales.change(now.sale_id, now, before=before)
 
     def sell(self, hold: Hold, *, sale_id: str, order_reference: str) -> tuple[Hold, Sale]:
         """Turn a live hold into a sale. Its seats stay claimed by it."""
@@ -327,7 +332,7 @@ class Inventory:
             create_time=self.at,
             order_reference=reference,
         )
-        self.put_hold(confirmed)
+        self.put_hold(hold, confirmed)
         self.journal_bytes += journal_bytes(sale)
         self.sales.make(sale_id, sale)
         return confirmed, sale

@@ -8,12 +8,13 @@ T = TypeVar("T")
 
 
 class Rows(Generic[T]):
-    """Things by id. `now` has every one that was read, made or changed, as it is now."""
+    """Things by id. `now` has all that were read, made or changed, as they are now; `before` what changed ones were."""
 
-    __slots__ = ("_changed", "_made", "now")
+    __slots__ = ("_changed", "_made", "before", "now")
 
     def __init__(self) -> None:
         self.now: dict[str, T] = {}
+        self.before: dict[str, T] = {}
         self._made: dict[str, None] = {}
         self._changed: dict[str, None] = {}
 
@@ -26,11 +27,12 @@ class Rows(Generic[T]):
         self.now[key] = thing
         self._made[key] = None
 
-    def change(self, key: str, thing: T) -> None:
+    def change(self, key: str, thing: T, *, before: T) -> None:
         """Put another state in the place of the one before."""
-        self.now[key] = thing
-        if key not in self._made:
+        if key not in self._made and key not in self._changed:
             self._changed[key] = None
+            self.before[key] = before
+        self.now[key] = thing
 
     @property
     def made(self) -> list[T]:
