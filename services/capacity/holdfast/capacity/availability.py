@@ -251,4 +251,5 @@ def _event_of(read: AvailabilityRead) -> EventAvailability:
         at=read.at,
         sections=read.sections,
         claims=read.claims,
+        ended_blocks=read.ended_blocks,
     )

@@ -29,14 +29,11 @@ def step_of(message: messages_pb2.InventoryChanged) -> Step:
     """Read a row of the journal as availability follows it."""
     added: list[tuple[str, Claim]] = []
     taken: list[tuple[str, Claim]] = []
-    opaque = message.repaired
     for hold in message.holds:
         voided = 0 < hold.void_version < message.version
         places: Iterable[_Places] = hold.lines
         if hold.state in _LIVE:
             added += _claims(hold.state, hold.expire_time, places)
-        elif not hold.HasField("before"):
-            opaque = True
         if hold.HasField("before"):
             before = hold.before
             taken += _claims(before.state, before.expire_time, before.places or places, voided=voided)
@@ -59,7 +56,7 @@ def step_of(message: messages_pb2.InventoryChanged) -> Step:
         added=tuple(added),
         taken=tuple(taken),
         ended_blocks=tuple(block.block_id for block in message.blocks if block.ended),
-        opaque=opaque,
+        opaque=message.repaired,
     )
 
 
