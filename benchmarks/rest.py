@@ -125,7 +125,9 @@ def with_ceiling(bench: Bench, show: Show, result: Result) -> Result:
         canned = {"body": json.dumps({"hold": answer | {"state": "ACTIVE"}}), "hold_id": answer["id"]}
         with bench.children.serving("canned_http", canned) as (port, _):
             program, job = bench.http_job("ceiling", "hold", [target], port=port)
-            outcome = bench.children.loads([(program, job | {"warm_seconds": 0.5, "seconds": min(CEILING_SECONDS, bench.options.seconds)})])[0]
+            outcome = bench.children.loads(
+                [(program, job | {"warm_seconds": 0.5, "seconds": min(CEILING_SECONDS, bench.options.seconds)})]
+            )[0]
         bench.ceiling = outcome.rate
         bench.say(
             f"  generator against a canned answer: {bench.ceiling:,.0f}/s,"
