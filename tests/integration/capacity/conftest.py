@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ from holdfast.common.settings import MeshSettings
 from tests.integration.capacity.neighbours import Tier, World, servers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from holdfast.common.database import Transaction
@@ -275,6 +275,24 @@ class Capacity:
         with psycopg.connect(self.database.dsn("admin")) as connection:
             return connection.execute(query.encode(), values).rowcount
 
+    @contextmanager
+    def holding(self, event_id: str) -> Iterator[None]:
+        """Hold an event's row, so that nothing which is done to its inventory gets on meanwhile."""
+        with psycopg.connect(self.database.dsn("admin")) as connection:
+            connection.execute(
+                "SELECT 1 FROM capacity.event_inventories WHERE event_id = %s FOR NO KEY UPDATE", (event_id,)
+            )
+            yield
+            connection.rollback()
+
+    async def until_in_flight(self, calls: int) -> None:
+        """Wait until the service works on so many calls, items of batches among them."""
+
+        async def there() -> bool:
+            return self.app.metrics.registry.get_sample_value("holdfast_rpc_in_flight") == calls
+
+        await until(there)
+
     def deadlocks(self) -> int:
         """Count the deadlocks that PostgreSQL has seen in this database."""
         rows = self.rows("SELECT deadlocks FROM pg_stat_database WHERE datname = %s", self.database.name)
@@ -305,10 +323,18 @@ def identity_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @asynccontextmanager
 async def running(
-    database: TestDatabase, nats_url: str, identity_dir: Path, *, neighbours: bool = True, **settings: Any
+    database: TestDatabase,
+    nats_url: str,
+    identity_dir: Path,
+    *,
+    neighbours: bool = True,
+    mesh_settings: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Capacity]:
     """Run the service; without neighbours, nobody listens where events and pricing should be."""
-    mesh = MeshSettings(identity_dir=identity_dir, page_token_key=SecretStr("k" * 40), nats_url=nats_url)
+    mesh = MeshSettings(
+        identity_dir=identity_dir, page_token_key=SecretStr("k" * 40), nats_url=nats_url, **(mesh_settings or {})
+    )
     world = World()
     others = servers(world, identity_dir=identity_dir, mesh=mesh)
     addresses = ["127.0.0.1:1", "127.0.0.1:1"]

@@ -45,6 +45,9 @@ class Metrics:
             registry=registry,
         )
         self.rpc_in_flight = Gauge("holdfast_rpc_in_flight", "RPCs being worked on", registry=registry)
+        self.rpc_streams_open = Gauge(
+            "holdfast_rpc_streams_open", "RPCs that are answering a stream", ["rpc"], registry=registry
+        )
         self.rpc_refused_total = Counter(
             "holdfast_rpc_refused", "RPCs refused before their handler, by reason", ["reason"], registry=registry
         )

@@ -10,6 +10,7 @@ from holdfast.api.capacity.v1 import hold_service_pb2, inventory_service_pb2, se
 from holdfast.capacity.consumers import ControlsConsumer
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
+from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
@@ -93,16 +94,13 @@ class CapacityApp:
             tokens=PageTokens(mesh.page_token_key),
             metrics=self.metrics,
         )
-        for descriptor, name, servicer in (
-            (section_service_pb2.DESCRIPTOR, "SectionService", SectionServicer(front)),
-            (hold_service_pb2.DESCRIPTOR, "HoldService", HoldServicer(front)),
-            (
-                inventory_service_pb2.DESCRIPTOR,
-                "InventoryService",
-                InventoryServicer(front, wake=self._reaper.wake),
-            ),
-        ):
-            self.server.add(descriptor.services_by_name[name], servicer)
+        sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
+        self.server.add(sections, SectionServicer(front))
+        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front)
+        door = self.server.item_door(holds.methods_by_name["PlaceHold"])
+        self.server.add(holds, holding, BatchServicer(holding.place_hold, door=door))
+        inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
+        self.server.add(inventory, InventoryServicer(front, wake=self._reaper.wake))
         self.server.add_missing()
         self._opened = AsyncExitStack()
         self._serving = False

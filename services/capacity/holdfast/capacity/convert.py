@@ -17,7 +17,7 @@ from holdfast.capacity.domain.controls import (
     ScheduleState,
 )
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice, Sale
-from holdfast.capacity.domain.placing import PriceLock
+from holdfast.capacity.domain.placing import PriceLock, wanted_places
 from holdfast.common.errors import DomainError, Reason, invalid
 from holdfast.common.protobuf import from_money, optional_datetime, to_datetime, to_money, to_timestamp
 
@@ -217,6 +217,33 @@ def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
     )
 
 
+def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 0) -> messages_pb2.HoldChange:
+    """Give what a commit did to a hold; `before` is None of one that it placed."""
+    return messages_pb2.HoldChange(
+        hold_id=hold.hold_id,
+        state=_HOLD_STATE.Value(hold.state.value),
+        customer_id=hold.customer_id,
+        expire_time=to_timestamp(hold.expire_time),
+        lines=_amounts(hold.lines),
+        order_reference=hold.order_reference,
+        before=None if before is None else _hold_before(before, hold),
+        void_version=void_version,
+    )
+
+
+def _hold_before(before: Hold, now: Hold) -> messages_pb2.HoldBefore:
+    places = wanted_places(before.lines)
+    changed = places != wanted_places(now.lines)
+    return messages_pb2.HoldBefore(
+        state=_HOLD_STATE.Value(before.state.value),
+        expire_time=to_timestamp(before.expire_time),
+        places=[
+            messages_pb2.SectionPlaces(section_id=section_id, quantity=quantity)
+            for section_id, quantity in (places.items() if changed else ())
+        ],
+    )
+
+
 def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing]]) -> messages_pb2.InventoryChanged:
     """Give the journal's row of a commit."""
     kinds = messages_pb2.ThresholdCrossing.Kind
@@ -234,19 +261,20 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
                 blocked=section.counters.blocked,
                 schedule_id=section.schedule_id or "",
                 active=section.active,
+                revision=section.revision,
             )
             for section in inventory.touched_sections()
         ],
         holds=[
-            messages_pb2.HoldChange(
-                hold_id=hold.hold_id,
-                state=_HOLD_STATE.Value(hold.state.value),
-                customer_id=hold.customer_id,
-                expire_time=to_timestamp(hold.expire_time),
-                lines=_amounts(hold.lines),
-                order_reference=hold.order_reference,
-            )
-            for hold in (*inventory.new_holds, *inventory.changed_holds.values())
+            *(_hold_change(hold) for hold in inventory.new_holds),
+            *(
+                _hold_change(
+                    hold,
+                    before=inventory.holds_before[hold.hold_id],
+                    void_version=inventory.void_versions.get(hold.hold_id, 0),
+                )
+                for hold in inventory.changed_holds.values()
+            ),
         ],
         sales=[
             messages_pb2.SaleChange(

@@ -80,6 +80,11 @@ class Void:
     schedule_id: str | None = None
 
     @property
+    def noted_version(self) -> int:
+        """The version of the commit that noted it."""
+        return self.through_version + 1
+
+    @property
     def includes_pending(self) -> bool:
         """Whether holds whose payment runs end too."""
         return self.cause is not VoidCause.EVENT_POSTPONED

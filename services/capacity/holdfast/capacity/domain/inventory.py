@@ -48,7 +48,8 @@ class Inventory:
     `sections` holds every section that the requests touch. `expired` are holds whose time is over and whose places
     still count as held, oldest first, of the sections that are short of places; `more_expired` are those of which there
     may be more. `next_expire_times` tells by section when the next live hold ends, where places stay short. `due_time`
-    is when something of the event is due.
+    is when something of the event is due. Of changed holds, `holds_before` tells what they were, and `void_versions`
+    which commit ended those that are voided.
     """
 
     organization_id: str
@@ -70,6 +71,8 @@ class Inventory:
     new_sections: list[Section] = field(default_factory=list)
     new_holds: list[Hold] = field(default_factory=list)
     changed_holds: dict[str, Hold] = field(default_factory=dict)
+    holds_before: dict[str, Hold] = field(default_factory=dict)
+    void_versions: dict[str, int] = field(default_factory=dict)
     new_sales: list[Sale] = field(default_factory=list)
     changed_sales: dict[str, Sale] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
@@ -152,8 +155,15 @@ class Inventory:
         self.live_holds -= 1
         self.journal_bytes += journal_bytes(hold)
         ended = hold.ended(state, at, cause=None if void is None else void.cause)
-        self.changed_holds[hold.hold_id] = ended
+        self.change_hold(hold, ended)
+        if void is not None:
+            self.void_versions[hold.hold_id] = void.noted_version
         return ended
+
+    def change_hold(self, before: Hold, now: Hold) -> None:
+        """Note a hold that the commit changes, and what it was when the commit began."""
+        self.holds_before.setdefault(before.hold_id, before)
+        self.changed_holds[now.hold_id] = now
 
     def reclaim(self, section_id: str, quantity: int) -> None:
         """Expire holds of a section whose time is over, oldest first, until so many places are free.
@@ -209,7 +219,7 @@ class Inventory:
             create_time=self.at,
             order_reference=reference,
         )
-        self.changed_holds[hold.hold_id] = confirmed
+        self.change_hold(hold, confirmed)
         self.new_sales.append(sale)
         return confirmed, sale
 
