@@ -18,7 +18,6 @@ from tests.integration.common_rpc.handlers import HOLDS, Holds
 from tests.support.little_contract import little_contract
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -83,20 +82,20 @@ async def test_a_stream_is_refused_by_its_policy_and_its_rules_first(
     assert (await refused(await workshop.peer(server.address), watch))[1] == "VALIDATION_FAILED"
 
 
-class Watching:
-    """A handler of a stream, which the front door cannot serve."""
-
-    async def watch(self, _request: object, _call: object) -> AsyncIterator[object]:
-        yield object()
-
-
-async def test_a_handler_of_a_stream_is_refused_when_it_is_added(
+async def test_a_stream_of_requests_and_two_handlers_of_one_rpc_are_refused_when_they_are_added(
     workshop: Workshop, streams: dict[str, ServiceDescriptor]
 ) -> None:
-    with pytest.raises(ValueError, match=r"StreamService\.Watch answers a stream"):
-        await workshop.server(streams["StreamService"], Watching())
     with pytest.raises(ValueError, match=r"UploadService\.Upload takes a stream"):
         await workshop.server(streams["UploadService"], object())
+    server = RpcServer(
+        service="capacity",
+        listen="127.0.0.1:0",
+        identity=MeshIdentity.load(workshop.certificates, "capacity"),
+        mesh=workshop.settings(),
+        metrics=Metrics("capacity"),
+    )
+    with pytest.raises(ValueError, match=r"HoldService\.PlaceHold is served by more than one object"):
+        server.add(HOLDS, Holds(), Holds())
 
 
 async def test_every_service_of_the_contract_is_served_without_a_list(workshop: Workshop, certificates: Path) -> None:

@@ -7,6 +7,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from buf.validate import validate_pb2
 from google.api import field_behavior_pb2
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
@@ -120,6 +121,11 @@ def has_behavior(field: AnyFieldDescriptor, behavior: str) -> bool:
     """Tell whether a field is OUTPUT_ONLY, IMMUTABLE, … by its google.api.field_behavior."""
     wanted = field_behavior_pb2.FieldBehavior.Value(behavior)
     return wanted in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+
+
+def is_ignored(field: AnyFieldDescriptor) -> bool:
+    """Tell whether the contract leaves a field, and what is in it, out of the judgement of its message."""
+    return field.GetOptions().Extensions[validate_pb2.field].ignore == validate_pb2.IGNORE_ALWAYS
 
 
 def refusal_text(field: AnyFieldDescriptor) -> str:

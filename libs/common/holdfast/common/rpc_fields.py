@@ -1,4 +1,8 @@
-"""What a request may hold: the contract's rules, no field that callers cannot set, none that is not built yet."""
+"""What a request may hold: the contract's rules, no field that callers cannot set, none that is not built yet.
+
+What is inside a field that the contract ignores in validation (IGNORE_ALWAYS) is not judged with the request either: it
+is judged by itself, as an item of a batch is.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from protovalidate import Validator
 
 from holdfast.api.common.v1 import policy_pb2
 from holdfast.common.errors import DomainError, FieldViolation, Reason
-from holdfast.common.protobuf import has_behavior, refusal_text
+from holdfast.common.protobuf import has_behavior, is_ignored, refusal_text
 from holdfast.common.rpc_text import nul_faults
 
 if TYPE_CHECKING:
@@ -79,6 +83,8 @@ def not_built(field: FieldDescriptor) -> bool:
 def _not_built_fields(message: Descriptor, *, depth_left: int) -> Tree:
     tree: Tree = {}
     for field in message.fields:
+        if is_ignored(field):
+            continue
         if not_built(field):
             tree[field.name] = _NOT_BUILT
             continue
@@ -115,6 +121,8 @@ def _has(message: Message, name: str) -> bool:
 def _refused_fields(message: Descriptor, *, immutable_too: bool, depth_left: int) -> Tree:
     tree: Tree = {}
     for field in message.fields:
+        if is_ignored(field):
+            continue
         if has_behavior(field, "OUTPUT_ONLY") or (immutable_too and has_behavior(field, "IMMUTABLE")):
             tree[field.name] = refusal_text(field)
             continue

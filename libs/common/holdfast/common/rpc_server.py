@@ -14,11 +14,13 @@ from holdfast.common.errors import StartRefused
 from holdfast.common.rpc_call import Call, current_call
 from holdfast.common.rpc_health import SERVICE_NAME as HEALTH_SERVICE
 from holdfast.common.rpc_health import Health
-from holdfast.common.rpc_method import Admission, RpcMethod
+from holdfast.common.rpc_item import ItemDoor
+from holdfast.common.rpc_method import Admission, RpcMethod, snake_case
+from holdfast.common.rpc_stream import RpcStream
 from holdfast.common.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import ServiceDescriptor
+    from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
     from holdfast.common.mesh_identity import MeshIdentity
     from holdfast.common.metrics import Metrics
@@ -43,9 +45,6 @@ _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
-
-_NOTHING: Final = object()
-"""Implements no RPC."""
 
 logger = structlog.get_logger(__name__)
 
@@ -99,18 +98,19 @@ class RpcServer:
         """The full names of the services that are served."""
         return tuple(self._services)
 
-    def add(self, service_descriptor: ServiceDescriptor, implementation: object) -> None:
-        """Serve a service by an object with a coroutine `place_hold(request, call)` for `PlaceHold`, and so on.
+    def add(self, service_descriptor: ServiceDescriptor, *implementations: object) -> None:
+        """Serve a service by objects with a coroutine `place_hold(request, call)` for `PlaceHold`, and so on.
 
-        An RPC for which the object has no method answers NOT_BUILT_YET. ValueError for an RPC without a policy, and
-        for a method that answers a stream.
+        An RPC that answers a stream has an asynchronous generator of that form instead, which is pulled as fast as the
+        caller reads. An RPC for which no object has a method answers NOT_BUILT_YET. ValueError for an RPC without a
+        policy, for one that takes a stream, and for a method that two objects have.
         """
         if self._server is not None:
             raise RuntimeError("services are added before the server starts")
         self._services[service_descriptor.full_name] = {
-            method.name: RpcMethod(
+            method.name: (RpcStream if method.server_streaming else RpcMethod)(
                 method=method,
-                implementation=implementation,
+                handler=_handler_of(method, implementations),
                 admission=self._admission,
                 deadline_seconds_default=self._mesh.rpc_deadline_seconds_default,
                 metrics=self._metrics,
@@ -119,11 +119,15 @@ class RpcServer:
             for method in service_descriptor.methods
         }
 
+    def item_door(self, method: MethodDescriptor) -> ItemDoor:
+        """Give the door for items of a batch, each of which is a call of this RPC and counts as one."""
+        return ItemDoor(method=method, admission=self._admission, metrics=self._metrics, telemetry=self._telemetry)
+
     def add_missing(self) -> None:
         """Serve what the contract gives this service and nobody has added: each of its RPCs answers NOT_BUILT_YET."""
         for descriptor in contract_services(self.service):
             if descriptor.full_name not in self._services:
-                self.add(descriptor, _NOTHING)
+                self.add(descriptor)
 
     async def start(self) -> None:
         """Listen and serve. StartRefused when the address cannot be had."""
@@ -138,7 +142,7 @@ class RpcServer:
             handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
                 method_name: (
                     grpc.unary_stream_rpc_method_handler(method.serve)
-                    if method.streaming
+                    if method.answers_a_stream
                     else grpc.unary_unary_rpc_method_handler(method.serve)
                 )
                 for method_name, method in methods.items()
@@ -171,3 +175,11 @@ class RpcServer:
                 await server.stop(self._drain_seconds)
         except TimeoutError:
             logger.warning("stopped before all calls ended", service=self.service, in_flight=self._admission.in_flight)
+
+
+def _handler_of(method: MethodDescriptor, implementations: tuple[object, ...]) -> Any:
+    name = snake_case(method.name)
+    found = [getattr(each, name) for each in implementations if hasattr(each, name)]
+    if len(found) > 1:
+        raise ValueError(f"{method.full_name} is served by more than one object")
+    return found[0] if found else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.message import Message
 
 from holdfast.common.errors import FieldViolation
+from holdfast.common.protobuf import is_ignored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,10 @@ _DEPTH_MAX: Final = 100
 
 
 def nul_faults(message: Message) -> Iterator[FieldViolation]:
-    """Name the fields whose text has a NUL character, also as a key of free-form values."""
+    """Name the fields whose text has a NUL character, also as a key of free-form values.
+
+    What the contract does not judge with the message is left out.
+    """
     # Nearly every request is done with here, without a look at its fields.
     if b"\x00" in message.SerializeToString():
         yield from _faults_of(message, "", _DEPTH_MAX)
@@ -25,6 +29,8 @@ def nul_faults(message: Message) -> Iterator[FieldViolation]:
 
 def _faults_of(message: Message, prefix: str, depth_left: int) -> Iterator[FieldViolation]:
     for field, value in message.ListFields():
+        if is_ignored(field):
+            continue
         path = f"{prefix}{field.name}"
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             for key, each in value.items():

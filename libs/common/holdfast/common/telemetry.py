@@ -186,10 +186,10 @@ def current_traceparent() -> str | None:
     return format_traceparent(context) if context.is_valid else None
 
 
-def current_trace_id() -> str | None:
-    """Give the present trace's id, 32 hexadecimal digits, None outside of any trace."""
-    context = trace.get_current_span().get_span_context()
-    return f"{context.trace_id:032x}" if context.is_valid else None
+def current_trace_id(context: Context | None = None) -> str | None:
+    """Give the trace id of the present context, or of another: 32 hexadecimal digits, None outside of any trace."""
+    found = trace.get_current_span(context).get_span_context()
+    return f"{found.trace_id:032x}" if found.is_valid else None
 
 
 def context_from(traceparent: str | None) -> Context:

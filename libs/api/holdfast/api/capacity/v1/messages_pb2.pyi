@@ -187,6 +187,8 @@ class HoldChange(_message.Message):
     COUPON_CODE_FIELD_NUMBER: _builtins.int
     PLACED_BY_FIELD_NUMBER: _builtins.int
     REQUEST_KEY_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    VOID_VERSION_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     """Which."""
     state: _hold_pb2.Hold.State.ValueType
@@ -203,6 +205,10 @@ class HoldChange(_message.Message):
     """Who asked for it."""
     request_key: _builtins.str
     """Under which key, with `placed_by`, pricing took the coupon's use; empty without a coupon."""
+    void_version: _builtins.int
+    """Of a VOIDED hold: the version of the commit that ended it. Rows of many holds are brought up to date in later
+    commits than the one that cancelled or postponed; everybody saw them ended from that one on.
+    """
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """From when on it is expired."""
@@ -214,6 +220,10 @@ class HoldChange(_message.Message):
     @_builtins.property
     def released_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
         """Lines or parts of them that the commit gave back while the hold went on."""
+
+    @_builtins.property
+    def before(self) -> Global___HoldBefore:
+        """What it claimed before the commit; absent if the commit placed it."""
 
     def __init__(
         self,
@@ -229,14 +239,76 @@ class HoldChange(_message.Message):
         coupon_code: _builtins.str = ...,
         placed_by: _builtins.str = ...,
         request_key: _builtins.str = ...,
+        before: Global___HoldBefore | None = ...,
+        void_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coupon_code", b"coupon_code", "customer_id", b"customer_id", "expire_time", b"expire_time", "hold_id", b"hold_id", "lines", b"lines", "order_reference", b"order_reference", "placed_by", b"placed_by", "released_lines", b"released_lines", "replaces_hold_id", b"replaces_hold_id", "request_key", b"request_key", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "coupon_code", b"coupon_code", "customer_id", b"customer_id", "expire_time", b"expire_time", "hold_id", b"hold_id", "lines", b"lines", "order_reference", b"order_reference", "placed_by", b"placed_by", "released_lines", b"released_lines", "replaces_hold_id", b"replaces_hold_id", "request_key", b"request_key", "state", b"state", "void_version", b"void_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HoldChange: _TypeAlias = HoldChange  # noqa: Y015
+
+@_typing.final
+class HoldBefore(_message.Message):
+    """What a hold claimed before a commit changed it. With it a reader that keeps sums instead of holds can follow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
+    state: _hold_pb2.Hold.State.ValueType
+    """In which state it was: ACTIVE or PENDING."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on it would have been expired."""
+
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___SectionPlaces]:
+        """Its places by section, if the commit changed them; none = those of the change's `lines`."""
+
+    def __init__(
+        self,
+        *,
+        state: _hold_pb2.Hold.State.ValueType = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        places: _abc.Iterable[Global___SectionPlaces] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "places", b"places", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldBefore: _TypeAlias = HoldBefore  # noqa: Y015
+
+@_typing.final
+class SectionPlaces(_message.Message):
+    """A number of places of a section."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    section_id: _builtins.str
+    """Which section."""
+    quantity: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        section_id: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity", "section_id", b"section_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SectionPlaces: _TypeAlias = SectionPlaces  # noqa: Y015
 
 @_typing.final
 class SaleChange(_message.Message):

@@ -293,6 +293,7 @@ class SectionCounters(_message.Message):
     ACTIVE_FIELD_NUMBER: _builtins.int
     BUFFER_FIELD_NUMBER: _builtins.int
     DELETED_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     section_id: _builtins.str
     """Which section."""
     total: _builtins.int
@@ -313,6 +314,8 @@ class SectionCounters(_message.Message):
     """Of the blocked places, the buffer."""
     deleted: _builtins.bool
     """Whether the section is deleted; its counters are then the last there were."""
+    revision: _builtins.int
+    """Counts the changes of the section's settings; a reader that knows another one reads them anew."""
     def __init__(
         self,
         *,
@@ -326,10 +329,11 @@ class SectionCounters(_message.Message):
         active: _builtins.bool = ...,
         buffer: _builtins.int = ...,
         deleted: _builtins.bool = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "blocked", b"blocked", "buffer", b"buffer", "deleted", b"deleted", "held", b"held", "pending", b"pending", "schedule_id", b"schedule_id", "section_id", b"section_id", "sold", b"sold", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "blocked", b"blocked", "buffer", b"buffer", "deleted", b"deleted", "held", b"held", "pending", b"pending", "revision", b"revision", "schedule_id", b"schedule_id", "section_id", b"section_id", "sold", b"sold", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

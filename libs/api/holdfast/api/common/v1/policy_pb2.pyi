@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
 import sys
@@ -68,23 +69,54 @@ class Rest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Revalidation:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _RevalidationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Rest._Revalidation.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REVALIDATION_UNSPECIFIED: Rest._Revalidation.ValueType  # 0
+        """The answer tells more than its etag covers, such as counters beside settings: it is always sent whole. The etag
+        is good for If-Match.
+        """
+        STRONG: Rest._Revalidation.ValueType  # 1
+        """An equal etag is an equal resource; it is good for If-Match too."""
+        WEAK: Rest._Revalidation.ValueType  # 2
+        """An equal etag is an answer that says the same, with other times of its own; REST sends the etag marked as weak."""
+
+    class Revalidation(_Revalidation, metaclass=_RevalidationEnumTypeWrapper):
+        """What an etag says of the whole answer."""
+
+    REVALIDATION_UNSPECIFIED: Rest.Revalidation.ValueType  # 0
+    """The answer tells more than its etag covers, such as counters beside settings: it is always sent whole. The etag
+    is good for If-Match.
+    """
+    STRONG: Rest.Revalidation.ValueType  # 1
+    """An equal etag is an equal resource; it is good for If-Match too."""
+    WEAK: Rest.Revalidation.ValueType  # 2
+    """An equal etag is an answer that says the same, with other times of its own; REST sends the etag marked as weak."""
+
     LOCATION_FIELD_NUMBER: _builtins.int
     NO_CONTENT_FIELD_NUMBER: _builtins.int
+    REVALIDATION_FIELD_NUMBER: _builtins.int
     location: _builtins.str
     """Present on RPCs that create: the answer is 201 and its Location this path, with fields of the
     response in braces: `/api/v1/holds/{hold.id}`. A replay of the same request answers 200.
     """
     no_content: _builtins.bool
     """The answer is 204 without a body."""
+    revalidation: Global___Rest.Revalidation.ValueType
+    """Whether GET answers 304 without a body to who sends the answer's etag as If-None-Match."""
     def __init__(
         self,
         *,
         location: _builtins.str = ...,
         no_content: _builtins.bool = ...,
+        revalidation: Global___Rest.Revalidation.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "no_content", b"no_content"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "no_content", b"no_content", "revalidation", b"revalidation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
