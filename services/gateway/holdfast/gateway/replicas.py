@@ -82,7 +82,7 @@ class Replica:
         self.peer = peer
         self.address = address
         self.methods: dict[str, Any] = {}
-        self._quiet = False
+        self.quiet = False
         self._trial_from = 0.0
 
     @property
@@ -95,13 +95,13 @@ class Replica:
     @property
     def ready(self) -> bool:
         """Whether there is no sign that it would not answer, or it is time to see."""
-        if self._quiet and asyncio.get_running_loop().time() < self._trial_from:
+        if self.quiet and asyncio.get_running_loop().time() < self._trial_from:
             return False
         return self.answering
 
     def begin(self, now: float, seconds: float) -> CallSign:
         """Note a call that should bring something within so many seconds."""
-        if self._quiet:
+        if self.quiet:
             self._trial_from = now + TRIAL_SECONDS
         return CallSign(self, seconds)
 
@@ -109,7 +109,7 @@ class Replica:
         """Note a call without a sign, or a sign."""
         if quiet:
             self._trial_from = asyncio.get_running_loop().time() + TRIAL_SECONDS
-        self._quiet = quiet
+        self.quiet = quiet
 
 
 class CallSign:
@@ -152,7 +152,7 @@ class Replicas:
             for address in addresses
         ]
         self._next = 0
-        self._ordered = lru_cache(maxsize=ORDERS_MAX)(self._ranked)
+        self._ordered = lru_cache(maxsize=ORDERS_MAX)(self.ranked)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -185,8 +185,8 @@ class Replicas:
             return found
         return sorted(found, key=lambda replica: not replica.ready)
 
-    def _ranked(self, key: str) -> tuple[Replica, ...]:
-        """Rank by rendezvous hash: when a replica comes or goes, only its own keys move."""
+    def ranked(self, key: str) -> tuple[Replica, ...]:
+        """Rank all for a key by rendezvous hash: when a replica comes or goes, only its own keys move."""
 
         def weight(replica: Replica) -> bytes:
             return hashlib.blake2b(replica.address.encode(), key=key.encode()[:64], digest_size=8).digest()
