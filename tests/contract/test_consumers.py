@@ -24,7 +24,7 @@ def declared_consumers() -> dict[str, frozenset[str]]:
 def test_what_a_service_consumes_the_contract_says_it_does() -> None:
     declared = declared_consumers()
     subjects = {
-        "capacity": ControlsConsumer(database=None, wake=lambda: None).consumer().subjects,  # type: ignore[arg-type] # only described
+        "capacity": ControlsConsumer(engine=None, wake=lambda: None).consumer().subjects,  # type: ignore[arg-type] # only described
         "events": InventoryConsumer(database=None, clock=None, outside=None).consumer().subjects,  # type: ignore[arg-type] # only described
     }
     for service, consumed in subjects.items():

@@ -28,13 +28,17 @@ from holdfast.api.capacity.v1 import (
 from holdfast.api.events.v1 import event_pb2
 from holdfast.capacity.app import CapacityApp
 from holdfast.capacity.domain.placing import LineRequest, PlaceRequest
+from holdfast.capacity.engine.batches import Engine
+from holdfast.capacity.engine.layouts import Layouts
 from holdfast.capacity.operations import holds as operations
+from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.settings import CapacitySettings
 from holdfast.common.authority import create_authority, issue
 from holdfast.common.database import Database
 from holdfast.common.errors import DomainError
 from holdfast.common.ids import new_id
 from holdfast.common.mesh_identity import MeshIdentity, Principal
+from holdfast.common.metrics import Metrics
 from holdfast.common.protobuf import to_timestamp
 from holdfast.common.rpc_client import Peer
 from holdfast.common.settings import MeshSettings
@@ -44,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
-    from holdfast.common.database import Transaction
+    from holdfast.capacity.engine.unit import Command
     from holdfast.common.rpc_server import RpcServer
     from holdfast.local.nats import EmbeddedNats
     from tests.support.postgres import TestDatabase
@@ -198,7 +202,7 @@ class Capacity:
         return hold
 
     async def fill(self, section: section_pb2.Section, count: int, *, hold_ttl_seconds: int = 900) -> list[str]:
-        """Place very many holds of one place each, by the service's own operation, a hundred in a transaction."""
+        """Place very many holds of one place each, by an engine of its own, as many in a commit as fit."""
         requests = [
             PlaceRequest(
                 hold_id=new_id(),
@@ -210,14 +214,10 @@ class Capacity:
             )
             for _ in range(count)
         ]
-        async with self.database_of_the_service() as database:
-            for start in range(0, count, 100):
-
-                async def place(transaction: Transaction, start: int = start) -> None:
-                    for request in requests[start : start + 100]:
-                        await operations.place_hold(transaction, section.event_id, request)
-
-                await database.run(place, organization_id=self.organization_id)
+        async with self.engine_of_the_service() as submit:
+            for start in range(0, count, 1000):
+                some = requests[start : start + 1000]
+                await asyncio.gather(*(submit(section.event_id, operations.PlaceHold(request)) for request in some))
         return [request.hold_id for request in requests]
 
     @asynccontextmanager
@@ -231,6 +231,21 @@ class Capacity:
             yield database
         finally:
             await database.close()
+
+    @asynccontextmanager
+    async def engine_of_the_service(self) -> AsyncIterator[Callable[[str, Command[Any]], Awaitable[Any]]]:
+        """Give what submits a command on an event to an engine apart from the service's, as a replica's would be."""
+        async with self.database_of_the_service() as database:
+            engine = Engine(
+                database=database, layouts=Layouts(), metrics=Metrics("capacity"), workers_max=1, tidying=Tidy
+            )
+
+            async def submit(event_id: str, command: Command[Any]) -> Any:
+                deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
+                return await engine.submit(self.organization_id, event_id, command, deadline=deadline)
+
+            yield submit
+            await engine.close()
 
     async def read(self, section_id: str) -> section_pb2.Section:
         shown: section_pb2.Section = (await self.call("GetSection", section_id=section_id)).section
@@ -346,13 +361,16 @@ async def running(
     app = CapacityApp(
         mesh,
         CapacitySettings(
-            listen="127.0.0.1:0",
-            metrics_listen="127.0.0.1:0",
-            database_dsn=SecretStr(database.dsn("capacity_service")),
-            relay_dsn=SecretStr(database.dsn("capacity_relay")),
-            sweeper_dsn=SecretStr(database.dsn("capacity_sweeper")),
-            drain_seconds=1,
-            **{"reaper": "off", **settings},
+            **{
+                "listen": "127.0.0.1:0",
+                "metrics_listen": "127.0.0.1:0",
+                "database_dsn": SecretStr(database.dsn("capacity_service")),
+                "relay_dsn": SecretStr(database.dsn("capacity_relay")),
+                "sweeper_dsn": SecretStr(database.dsn("capacity_sweeper")),
+                "drain_seconds": 1,
+                "reaper": "off",
+                **settings,
+            }
         ),
     )
     await app.start()

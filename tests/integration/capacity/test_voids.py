@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.api.capacity.v1 import hold_pb2
 from holdfast.api.events.v1 import event_pb2
-from holdfast.capacity.operations import controls as operations
+from holdfast.capacity.operations.controls import TakeOverControls
 from holdfast.common.errors import Reason
 from holdfast.common.ids import new_id
 from tests.integration.capacity.conftest import refused, running, schedule, state_of, until
@@ -40,11 +40,8 @@ async def test_cancelling_1200_holds_goes_on_after_a_crash(
     controls = capacity.world.controls[section.event_id]
     controls.version += 1
     controls.state = event_pb2.Event.State.CANCELLED
-    async with capacity.database_of_the_service() as database:
-        applied = await database.run(
-            lambda transaction: operations.take_over(transaction, controls, section_id=new_id()),
-            organization_id=capacity.organization_id,
-        )
+    async with capacity.engine_of_the_service() as submit:
+        applied = await submit(section.event_id, TakeOverControls(controls, section_id=new_id()))
     assert applied.unfinished
     assert voids(await capacity.journal(section.event_id)) == []
 

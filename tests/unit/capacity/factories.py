@@ -11,6 +11,7 @@ from holdfast.capacity.domain.controls import EventControls, EventState, Schedul
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
 from holdfast.capacity.domain.inventory import Inventory
 from holdfast.capacity.domain.placing import LineRequest, PlaceRequest, PriceLock, place
+from holdfast.capacity.domain.rows import Rows
 from holdfast.capacity.domain.sections import Counters, Section
 from holdfast.common.money import Money
 
@@ -54,7 +55,7 @@ def inventory(*sections: Section, at: datetime = NOW, **fields: Any) -> Inventor
     counters = Counters()
     for each in given:
         counters = counters.plus(each.counters)
-    return Inventory(
+    stock = Inventory(
         organization_id="org",
         event_id="event",
         version=fields.pop("version", 1),
@@ -65,6 +66,9 @@ def inventory(*sections: Section, at: datetime = NOW, **fields: Any) -> Inventor
         sections={each.section_id: each for each in given},
         **fields,
     )
+    for hold in stock.expired:
+        stock.holds.load(hold.hold_id, hold)
+    return stock
 
 
 def asked(*lines: LineRequest | int, **fields: Any) -> PlaceRequest:
@@ -76,7 +80,9 @@ def asked(*lines: LineRequest | int, **fields: Any) -> PlaceRequest:
 def placed(
     inventory: Inventory, *lines: LineRequest | int, claimed: dict[str, int] | None = None, **fields: Any
 ) -> Hold:
-    return place(inventory, asked(*lines, **fields), claimed=claimed or {})
+    request = asked(*lines, **fields)
+    inventory.claimed = {(request.customer_id, tier): count for tier, count in (claimed or {}).items()}
+    return place(inventory, request)
 
 
 def committed(inventory: Inventory, *, at: datetime | None = None) -> Inventory:
@@ -89,15 +95,16 @@ def committed(inventory: Inventory, *, at: datetime | None = None) -> Inventory:
         expired=[],
         more_expired=set(),
         changed_sections=set(),
-        new_sections=[],
-        new_holds=[],
-        changed_holds={},
-        holds_before={},
+        new_sections=set(),
+        settled_sections=set(),
+        relined_holds=set(),
+        holds=Rows(),
+        sales=Rows(),
+        blocks=Rows(),
         void_versions={},
-        new_sales=[],
-        changed_sales={},
         new_voids=[],
         controls_changed=False,
+        expired_count=0,
         journal_bytes=0,
     )
 

@@ -54,6 +54,7 @@ def test_a_hold_takes_places_and_ends_alone() -> None:
     second = placed(stock, 4, customer_id="bob", hold_ttl_seconds=900)
     stock = committed(stock, at=later(6))
     stock.expired = [first]
+    stock.holds.load(first.hold_id, first)
     stock.reclaim("floor", 4)
     counters = stock.sections["floor"].counters
     assert (counters.available, counters.held) == (6, 4)
@@ -210,10 +211,10 @@ def test_a_stale_price_and_a_closed_section_are_refused() -> None:
 
 
 def test_expired_holds_are_reclaimed_oldest_first_and_only_as_many_as_needed() -> None:
-    stock = inventory(section(total=10, held=9), at=later(60), live_holds=3)
-    stock.expired = [held("a", 3, minutes=1), held("b", 3, minutes=2), held("c", 3, minutes=3)]
+    over = [held("a", 3, minutes=1), held("b", 3, minutes=2), held("c", 3, minutes=3)]
+    stock = inventory(section(total=10, held=9), at=later(60), live_holds=3, expired=over)
     placed(stock, 5)
-    assert {name: hold.end_time for name, hold in stock.changed_holds.items()} == {"a": later(1), "b": later(2)}
+    assert {hold.hold_id: hold.end_time for hold in stock.holds.changed} == {"a": later(1), "b": later(2)}
     assert stock.sections["floor"].counters == replace(section(total=10).counters, held=8)
     assert stock.live_holds == 2
 

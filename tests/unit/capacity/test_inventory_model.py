@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from holdfast.capacity.domain.ending import Confirmation, confirm, release
 from holdfast.capacity.domain.holds import LIVE, Hold, HoldState
-from holdfast.capacity.domain.placing import LineRequest, wanted_places
+from holdfast.capacity.domain.placing import LineRequest
 from holdfast.common.errors import DomainError, Reason
 from tests.unit.capacity.factories import NOW, committed, inventory, placed, section
 
@@ -40,8 +40,7 @@ class Selling(RuleBasedStateMachine):
         self.holds: dict[str, Hold] = {}
 
     def commit(self) -> None:
-        self.holds.update({hold.hold_id: hold for hold in self.stock.new_holds})
-        self.holds.update(self.stock.changed_holds)
+        self.holds.update({hold.hold_id: hold for hold in (*self.stock.holds.made, *self.stock.holds.changed)})
         self.stock = committed(self.stock, at=self.now)
 
     def live(self) -> list[Hold]:
@@ -62,22 +61,19 @@ class Selling(RuleBasedStateMachine):
         lines = [LineRequest(name, None, quantity) for name, quantity in quantities.items()]
         over = [hold for hold in self.holds.values() if hold.state in LIVE and hold.expire_time <= self.now]
         self.stock.expired = sorted(over, key=lambda hold: hold.expire_time)
-        fits = all(quantity <= self.free(name) for name, quantity in wanted_places(lines).items())
-        before = self.stock
-        saved = (dict(before.sections), before.counters, before.live_holds)
+        for hold in over:
+            self.stock.holds.load(hold.hold_id, hold)
+        fits = all(quantity <= self.free(name) for name, quantity in quantities.items())
         error = refusal(lambda: placed(self.stock, *lines, hold_ttl_seconds=ttl))
         assert (error is None) == fits
         if error is not None:
             assert error.reason is Reason.INSUFFICIENT_CAPACITY
             assert error.metadata["available"] == str(self.free(error.metadata["section_id"]))
-            # The transaction rolls back.
-            before.sections, before.counters, before.live_holds = saved
-            before.changed_holds, before.changed_sections = {}, set()
-        else:
-            ended = list(self.stock.changed_holds.values())
-            assert all(hold.state is HoldState.EXPIRED and hold.expire_time <= self.now for hold in ended)
-            kept = self.stock.expired
-            assert all(one.expire_time <= other.expire_time for one in ended for other in kept if same(one, other))
+            assert not self.stock.holds.made
+        ended = self.stock.holds.changed
+        assert all(hold.state is HoldState.EXPIRED and hold.expire_time <= self.now for hold in ended)
+        kept = self.stock.expired
+        assert all(one.expire_time <= other.expire_time for one in ended for other in kept if same(one, other))
         self.commit()
 
     @rule(which=st.integers(0, 1_000), selling=st.booleans())

@@ -7,7 +7,7 @@ again when the database asks for that. Nothing else in the code base commits.
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -27,11 +27,12 @@ from holdfast.common.database_errors import (
     translated,
     unavailable,
 )
+from holdfast.common.database_pipeline import Pipeline, Statement
 from holdfast.common.database_transaction import Transaction, begin, checked_organization
 from holdfast.common.metrics import Metrics
 from holdfast.common.roles import checked_name
 
-__all__ = ["Database", "StartRefused", "Transaction"]
+__all__ = ["Database", "Pipeline", "StartRefused", "Statement", "Transaction"]
 
 T = TypeVar("T")
 _LOG = structlog.get_logger("holdfast.database")
@@ -43,6 +44,7 @@ _CLOSE_SECONDS: Final = 20.0
 _RETRY_PAUSE_SECONDS: Final = 0.03
 _RETRY_PAUSE_SECONDS_MAX: Final = 1.0
 _LOGIN_REFUSED = ("28", "3D", "42501")
+_COMMIT: Final = Statement("COMMIT")
 
 
 class _Progress:
@@ -50,6 +52,10 @@ class _Progress:
 
     def __init__(self) -> None:
         self.committing = False
+
+
+_Attempt = Callable[[_Progress], Coroutine[Any, Any, T]]
+"""One run of a transaction, from BEGIN to COMMIT."""
 
 
 class Database:
@@ -182,27 +188,48 @@ class Database:
                 raise ValueError(message)
         else:
             checked_organization(organization_id)
-        if not telemetry.is_recorded():
-            return await self._run(operation, organization_id, deadline)
-        with telemetry.span("transaction", attributes={"db.system.name": "postgresql", "db.namespace": self.schema}):
-            return await self._run(operation, organization_id, deadline)
 
-    async def _run(
-        self, operation: Callable[[Transaction], Awaitable[T]], organization_id: str | None, deadline: float | None
+        def attempt(progress: _Progress) -> Coroutine[Any, Any, T]:
+            return self._attempt(operation, organization_id, progress)
+
+        return await self._traced(attempt, deadline)
+
+    async def run_pipeline(
+        self,
+        operation: Callable[[Pipeline], Awaitable[T]],
+        *,
+        organization_id: str,
+        deadline: float | None = None,
     ) -> T:
+        """Like `run`, in as few round trips as the operation needs: BEGIN travels with the first, COMMIT with the last.
+
+        The operation gets a Pipeline, sends statements together, and leaves in `last` those that travel with COMMIT.
+        """
+        checked_organization(organization_id)
+
+        def attempt(progress: _Progress) -> Coroutine[Any, Any, T]:
+            return self._attempt_pipeline(operation, organization_id, progress)
+
+        return await self._traced(attempt, deadline)
+
+    async def _traced(self, attempt: _Attempt[T], deadline: float | None) -> T:
+        if not telemetry.is_recorded():
+            return await self._run(attempt, deadline)
+        with telemetry.span("transaction", attributes={"db.system.name": "postgresql", "db.namespace": self.schema}):
+            return await self._run(attempt, deadline)
+
+    async def _run(self, attempt: _Attempt[T], deadline: float | None) -> T:
         try:
-            return await self._first_or_again(operation, organization_id, deadline)
+            return await self._first_or_again(attempt, deadline)
         except (DBAPIError, psycopg.Error, CommitTimeoutError) as error:
             told = translated(error)
             if told is None:
                 raise
             raise told from error
 
-    async def _first_or_again(
-        self, operation: Callable[[Transaction], Awaitable[T]], organization_id: str | None, deadline: float | None
-    ) -> T:
+    async def _first_or_again(self, attempt: _Attempt[T], deadline: float | None) -> T:
         try:
-            return await self._owned_attempt(operation, organization_id)
+            return await self._owned_attempt(attempt)
         except (DBAPIError, psycopg.Error) as error:
             if not is_retryable(error) or self._retry_limit < 2:  # noqa: PLR2004 (two = once more)
                 raise
@@ -211,11 +238,9 @@ class Database:
                 raise
             self._note_retry(error)
         await asyncio.sleep(pause)
-        return await self._again(operation, organization_id, deadline)
+        return await self._again(attempt, deadline)
 
-    async def _again(
-        self, operation: Callable[[Transaction], Awaitable[T]], organization_id: str | None, deadline: float | None
-    ) -> T:
+    async def _again(self, attempt: _Attempt[T], deadline: float | None) -> T:
         """Retry after a first attempt that failed; this path alone pays for the retrying machinery."""
         pause = wait_random_exponential(multiplier=_RETRY_PAUSE_SECONDS, max=_RETRY_PAUSE_SECONDS_MAX)
         loop = asyncio.get_running_loop()
@@ -235,7 +260,7 @@ class Database:
             before_sleep=note,
             reraise=True,
         )
-        return await retrying(self._owned_attempt, operation, organization_id)
+        return await retrying(self._owned_attempt, attempt)
 
     def _note_retry(self, error: BaseException) -> None:
         failure = classify(error)
@@ -244,10 +269,10 @@ class Database:
         if self._metrics is not None:
             self._metrics.db_retries_total.labels(cause).inc()
 
-    async def _owned_attempt(self, operation: Callable[[Transaction], Awaitable[T]], organization_id: str | None) -> T:
+    async def _owned_attempt(self, attempt: _Attempt[T]) -> T:
         """Run one attempt in a task of our own: a cancelled caller can neither tear a COMMIT nor a connection."""
         progress = _Progress()
-        task = asyncio.create_task(self._attempt(operation, organization_id, progress))
+        task = asyncio.create_task(attempt(progress))
         self._owned.add(task)
         task.add_done_callback(self._disown)
         try:
@@ -284,6 +309,32 @@ class Database:
             await connection.close()
             return result
 
+    async def _attempt_pipeline(
+        self, operation: Callable[[Pipeline], Awaitable[T]], organization_id: str, progress: _Progress
+    ) -> T:
+        async with self._slot() as engine:
+            connection = await engine.connect()
+            pipeline = Pipeline(connection, schema=self.schema, organization_id=organization_id)
+            try:
+                result = await operation(pipeline)
+                if pipeline.begun or pipeline.last:
+                    progress.committing = True
+                    await self._commit_pipeline(pipeline)
+            except BaseException:
+                self._count("rolled_back")
+                await self._discard(connection, pipeline)
+                raise
+            self._count("committed")
+            await connection.close()
+            return result
+
+    async def _commit_pipeline(self, pipeline: Pipeline) -> None:
+        try:
+            async with asyncio.timeout(self._commit_timeout_seconds):
+                await pipeline.send(*pipeline.last, _COMMIT)
+        except TimeoutError:
+            raise CommitTimeoutError from None
+
     def _count(self, outcome: str) -> None:
         if self._metrics is not None:
             self._metrics.db_transactions_total.labels(outcome).inc()
@@ -295,10 +346,12 @@ class Database:
         except TimeoutError:
             raise CommitTimeoutError from None
 
-    async def _discard(self, connection: AsyncConnection) -> None:
+    async def _discard(self, connection: AsyncConnection, pipeline: Pipeline | None = None) -> None:
         """Roll back and return the connection, or throw it away; the error under way is the one that counts."""
         try:
             async with asyncio.timeout(_CLEANUP_SECONDS):
+                if pipeline is not None:
+                    await pipeline.roll_back()
                 await connection.rollback()
                 await connection.close()
         except (Exception, asyncio.CancelledError):  # noqa: BLE001 (whatever it was, the connection goes)

@@ -63,7 +63,7 @@ class Transaction:
 
         Never commit, roll back or keep it.
         """
-        return _driver_of(self._connection)
+        return driver_of(self._connection)
 
 
 def checked_organization(organization_id: str) -> str:
@@ -76,7 +76,7 @@ def checked_organization(organization_id: str) -> str:
 
 async def begin(connection: AsyncConnection, organization_id: str | None) -> None:
     """Begin a transaction and name its organization, in one round trip: two statements in one simple query."""
-    driver = _driver_of(connection)
+    driver = driver_of(connection)
     statements = b"BEGIN"
     if organization_id is not None:
         value = Escaping(driver.pgconn).escape_literal(organization_id.encode())
@@ -91,7 +91,7 @@ async def begin(connection: AsyncConnection, organization_id: str | None) -> Non
         raise
 
 
-def _driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+def driver_of(connection: AsyncConnection) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     """Return the driver's connection, which is at hand: a started connection needs no waiting for it."""
     if connection.sync_connection is None:
         message = "the connection was not started"

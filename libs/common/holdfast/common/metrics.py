@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RPC_BUCKETS_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WAIT_BUCKETS_SECONDS: Final = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 LAG_BUCKETS_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -113,6 +114,30 @@ class Metrics:
         self.holds_released_total = Counter("holdfast_holds_released", "Holds released", registry=registry)
         self.holds_expired_total = Counter("holdfast_holds_expired", "Holds expired", registry=registry)
         self.holds_active = Gauge("holdfast_holds_active", "Holds that are active or pending", registry=registry)
+
+        self.engine_waiting = Gauge("holdfast_engine_waiting", "Requests that wait for a batch", registry=registry)
+        self.engine_batch_size = Histogram(
+            "holdfast_engine_batch_size", "Requests that a batch decided", buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.engine_queue_age_seconds = Histogram(
+            "holdfast_engine_queue_age_seconds",
+            "How long requests waited for their batch",
+            buckets=WAIT_BUCKETS_SECONDS,
+            registry=registry,
+        )
+        self.engine_batch_seconds = Histogram(
+            "holdfast_engine_batch_seconds",
+            "Time of a batch, by stage (read, decide, commit)",
+            ["stage"],
+            buckets=RPC_BUCKETS_SECONDS,
+            registry=registry,
+        )
+        self.engine_refusals_total = Counter(
+            "holdfast_engine_refusals", "Requests that the engine refused, by reason", ["reason"], registry=registry
+        )
+        self.engine_splits_total = Counter(
+            "holdfast_engine_splits", "Batches split to find the item that the database refuses", registry=registry
+        )
 
         self.event_loop_lag_seconds = Histogram(
             "holdfast_event_loop_lag_seconds",

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import hold_service_pb2, inventory_service_pb2, section_service_pb2
 from holdfast.capacity.consumers import ControlsConsumer
+from holdfast.capacity.engine.batches import Engine
+from holdfast.capacity.engine.layouts import Layouts
+from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
 from holdfast.capacity.rpc.batches import BatchServicer
+from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
@@ -60,6 +64,14 @@ class CapacityApp:
             lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
             idle_in_transaction_timeout_seconds=IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
         )
+        self._engine = Engine(
+            database=self._database,
+            layouts=Layouts(),
+            metrics=self.metrics,
+            # Reads keep connections of their own: batches never take them all.
+            workers_max=max(1, settings.database_pool_size * 3 // 4),
+            tidying=Tidy,
+        )
         self._sweeper = Database(
             dsn=settings.sweeper_dsn.get_secret_value(),
             pool_size=1,
@@ -75,8 +87,7 @@ class CapacityApp:
         self._pricing = Peer(name="pricing", target=mesh.pricing_address, identity=identity, metrics=self.metrics)
         self._reaper = Reaper(
             sweeper=self._sweeper,
-            database=self._database,
-            metrics=self.metrics,
+            engine=self._engine,
             interval_seconds=settings.reaper_interval_seconds,
         )
         self.server = RpcServer(
@@ -90,13 +101,15 @@ class CapacityApp:
         )
         front = Front(
             database=self._database,
+            engine=self._engine,
             outside=Outside(events=self._events, pricing=self._pricing),
             tokens=PageTokens(mesh.page_token_key),
             metrics=self.metrics,
         )
+        events = EventsOf(front)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
-        self.server.add(sections, SectionServicer(front))
-        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front)
+        self.server.add(sections, SectionServicer(front, events))
+        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, events)
         door = self.server.item_door(holds.methods_by_name["PlaceHold"])
         self.server.add(holds, holding, BatchServicer(holding.place_hold, door=door))
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
@@ -122,6 +135,7 @@ class CapacityApp:
         for peer in (self._events, self._pricing):
             self._opened.push_async_callback(peer.close)
             await peer.start()
+        self._opened.push_async_callback(self._engine.close)
         self._opened.push_async_callback(self._relay.stop)
         await self._relay.start()
         for background in self._backgrounds():
@@ -132,7 +146,7 @@ class CapacityApp:
         self._serving = True
 
     def _backgrounds(self) -> list[Background]:
-        controls = ControlsConsumer(database=self._database, wake=self._reaper.wake)
+        controls = ControlsConsumer(engine=self._engine, wake=self._reaper.wake)
         loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
             "loop-lag": partial(watch_loop_lag, self.metrics),
             "controls": partial(self._relay.messaging.consume, controls.consumer()),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from google.protobuf.message import DecodeError
 
 from holdfast.api.events.v1 import messages_pb2
-from holdfast.capacity.operations import controls
+from holdfast.capacity.operations.controls import TakeOverControls
 from holdfast.common import ids
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.message import IncomingMessage, PoisonMessage
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from holdfast.api.events.v1 import event_pb2
-    from holdfast.common.database import Database
+    from holdfast.capacity.engine.batches import Engine
 
 STREAM: Final = "EVENTS"
 NAME: Final = "capacity-controls"
+DEADLINE_SECONDS: Final = 10.0
 
 
 class _WithControls(Protocol):
@@ -42,8 +44,8 @@ _PARSERS: Final[dict[str, Callable[[bytes], _WithControls]]] = {
 class ControlsConsumer:
     """Takes over events' controls. Repeated, late and shuffled messages change nothing, by the controls' version."""
 
-    def __init__(self, *, database: Database, wake: Callable[[], None]) -> None:
-        self._database = database
+    def __init__(self, *, engine: Engine, wake: Callable[[], None]) -> None:
+        self._engine = engine
         self._wake = wake
 
     def consumer(self) -> Consumer:
@@ -62,12 +64,10 @@ class ControlsConsumer:
             raise PoisonMessage("the body is not a message of its type") from None
         if message.organization_id != incoming.organization_id or message.event_id != incoming.event_id:
             raise PoisonMessage("the body is of another organization or event than the subject")
-        section_id = ids.new_id()
+        deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
         try:
-            applied = await self._database.run(
-                lambda transaction: controls.take_over(transaction, message, section_id=section_id),
-                organization_id=incoming.organization_id,
-            )
+            command = TakeOverControls(message, section_id=ids.new_id())
+            applied = await self._engine.submit(incoming.organization_id, message.event_id, command, deadline=deadline)
         except DomainError as error:
             if error.reason is Reason.VALIDATION_FAILED:
                 raise PoisonMessage(str(error)) from error

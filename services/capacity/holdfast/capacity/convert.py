@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from holdfast.api.capacity.v1 import hold_pb2, messages_pb2, section_pb2
+from holdfast.api.capacity.v1 import block_pb2, hold_pb2, messages_pb2, seat_map_pb2, section_pb2
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
 from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
+from holdfast.capacity.domain.bitmaps import indexes_of
 from holdfast.capacity.domain.controls import (
     HOLD_TTL_SECONDS_DEFAULT,
     HOLD_TTL_SECONDS_MAX,
@@ -16,15 +17,18 @@ from holdfast.capacity.domain.controls import (
     ScheduleControls,
     ScheduleState,
 )
-from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice, Sale
-from holdfast.capacity.domain.placing import PriceLock, wanted_places
+from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
+from holdfast.capacity.domain.places import wanted_places
+from holdfast.capacity.domain.placing import PriceLock
 from holdfast.common.errors import DomainError, Reason, invalid
 from holdfast.common.protobuf import from_money, optional_datetime, to_datetime, to_money, to_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.inventory import Inventory
+    from holdfast.capacity.domain.sales import Sale
     from holdfast.capacity.domain.sections import Counters, Crossing, Section
 
 _KIND: Final = section_pb2.Section.Kind
@@ -77,6 +81,11 @@ def _schedule(message: event_pb2.ScheduleControls, *, field: str) -> ScheduleCon
     )
 
 
+def stored_controls(stored: bytes) -> EventControls:
+    """Read controls as they are stored."""
+    return controls_of(event_pb2.EventControls.FromString(stored))
+
+
 def no_controls(organization_id: str, event_id: str) -> EventControls:
     """Give the controls of an event that is seen for the first time."""
     return EventControls(event_id=event_id, organization_id=organization_id, version=0, state=EventState.DRAFT)
@@ -125,6 +134,7 @@ def section_message(section: Section, organization_id: str, *, untidied: tuple[i
         pending=counters.pending - pending,
         sold=counters.sold,
         blocked=counters.blocked,
+        buffer=counters.buffer,
         min_per_order=section.min_per_order,
         max_per_order=section.max_per_order,
         active=section.active,
@@ -141,6 +151,8 @@ def _line_message(line: Line) -> hold_pb2.HoldLine:
         section_id=line.section_id,
         schedule_id=line.schedule_id or "",
         quantity=line.quantity,
+        seats=line.labels,
+        block_id=line.block_id or "",
     )
     if line.price is not None:
         message.locked_price.CopyFrom(locked_price_pb2.LockedPrice.FromString(line.price.body))
@@ -165,6 +177,8 @@ def hold_message(hold: Hold, organization_id: str) -> hold_pb2.Hold:
         void_cause="" if hold.void_cause is None else hold.void_cause.value,
         sale_id=hold.sale_id or "",
         etag=hold.etag,
+        replaces_hold_id=hold.replaces_hold_id or "",
+        payment_time=None if hold.payment_time is None else to_timestamp(hold.payment_time),
     )
 
 
@@ -197,6 +211,8 @@ def _amounts(lines: Sequence[Line]) -> list[messages_pb2.LineAmount]:
             section_id=line.section_id,
             schedule_id=line.schedule_id or "",
             quantity=line.quantity,
+            seats=line.labels,
+            block_id=line.block_id or "",
             price_tier_id="" if line.price is None else line.price.price_tier_id,
             price_tier_version=0 if line.price is None else line.price.price_tier_version,
             currency_code="" if line.price is None else line.price.total.currency_code,
@@ -226,6 +242,8 @@ def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 
         expire_time=to_timestamp(hold.expire_time),
         lines=_amounts(hold.lines),
         order_reference=hold.order_reference,
+        replaces_hold_id=hold.replaces_hold_id or "",
+        placed_by=hold.placed_by,
         before=None if before is None else _hold_before(before, hold),
         void_version=void_version,
     )
@@ -261,19 +279,21 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
                 blocked=section.counters.blocked,
                 schedule_id=section.schedule_id or "",
                 active=section.active,
+                buffer=section.counters.buffer,
+                deleted=section.delete_time is not None,
                 revision=section.revision,
             )
             for section in inventory.touched_sections()
         ],
         holds=[
-            *(_hold_change(hold) for hold in inventory.new_holds),
+            *(_hold_change(hold) for hold in inventory.holds.made),
             *(
                 _hold_change(
                     hold,
-                    before=inventory.holds_before[hold.hold_id],
+                    before=inventory.holds.before[hold.hold_id],
                     void_version=inventory.void_versions.get(hold.hold_id, 0),
                 )
-                for hold in inventory.changed_holds.values()
+                for hold in inventory.holds.changed
             ),
         ],
         sales=[
@@ -285,7 +305,7 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
                 lines=_amounts(sale.lines),
                 order_reference=sale.order_reference,
             )
-            for sale in (*inventory.new_sales, *inventory.changed_sales.values())
+            for sale in (*inventory.sales.made, *inventory.sales.changed)
         ],
         totals=totals_message(inventory.counters),
         crossings=[
@@ -294,4 +314,28 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
         ],
         controls_version=inventory.controls.version,
         occur_time=to_timestamp(inventory.at),
+        blocks=[_block_change(block) for block in (*inventory.blocks.made, *inventory.blocks.changed)],
+        seats=_seat_changes(inventory),
     )
+
+
+def _block_change(block: Block) -> messages_pb2.BlockChange:
+    return messages_pb2.BlockChange(
+        block_id=block.block_id,
+        section_id=block.section_id,
+        kind=block_pb2.Block.Kind.Value(block.kind.value),
+        quantity=block.quantity,
+        seats=block.labels,
+        ended=block.ended,
+        actor=block.actor,
+    )
+
+
+def _seat_changes(inventory: Inventory) -> list[seat_map_pb2.SeatChange]:
+    changes = []
+    for section_id, seating in sorted(inventory.seatings.items()):
+        now_taken, now_free = seating.taken & ~seating.before, seating.before & ~seating.taken
+        for seats, taken in ((now_taken, True), (now_free, False)):
+            if seats:
+                changes.append(seat_map_pb2.SeatChange(section_id=section_id, indexes=indexes_of(seats), taken=taken))
+    return changes

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from holdfast.capacity.operations import controls
+from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.store import due
 from holdfast.common.errors import DomainError
 
 if TYPE_CHECKING:
+    from holdfast.capacity.engine.batches import Engine
     from holdfast.capacity.store.due import Due
     from holdfast.common.database import Database, Transaction
-    from holdfast.common.metrics import Metrics
 
 EVENTS_MAX: Final = 100
 """Events that one look finds."""
+DEADLINE_SECONDS: Final = 10.0
 CHUNKS_MAX: Final = 1_000
 """Chunks of one event in a row; what is left then is found by the next look."""
 logger = structlog.get_logger(__name__)
@@ -30,10 +31,9 @@ class Reaper:
     Several may run: the event's lock puts them in a row, and what one did the other finds done.
     """
 
-    def __init__(self, *, sweeper: Database, database: Database, metrics: Metrics, interval_seconds: float) -> None:
+    def __init__(self, *, sweeper: Database, engine: Engine, interval_seconds: float) -> None:
         self._sweeper = sweeper
-        self._database = database
-        self._metrics = metrics
+        self._engine = engine
         self._interval_seconds = interval_seconds
         self._woken = asyncio.Event()
 
@@ -75,11 +75,11 @@ class Reaper:
         return len(found), tidied
 
     async def _tidy(self, work: Due, stop: asyncio.Event) -> None:
+        clock = asyncio.get_running_loop().time
         for _ in range(CHUNKS_MAX):
-            more, expired = await self._database.run(
-                lambda transaction: controls.tidy(transaction, work.event_id), organization_id=work.organization_id
+            more = await self._engine.submit(
+                work.organization_id, work.event_id, Tidy(), deadline=clock() + DEADLINE_SECONDS
             )
-            self._metrics.holds_expired_total.inc(expired)
             if not more or stop.is_set():
                 return
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.controls import EventState
-from holdfast.capacity.domain.holds import LIVE, Hold, HoldState, Sale, VoidCause
+from holdfast.capacity.domain.holds import LIVE, Hold, HoldState, VoidCause
 from holdfast.capacity.domain.times import instant
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
     from holdfast.capacity.domain.inventory import Inventory
+    from holdfast.capacity.domain.sales import Sale
     from holdfast.common.money import Money
 
 CONFIRMABLE: Final = frozenset(

@@ -1,4 +1,4 @@
-"""Holds and sales: temporary and final claims on places of one event."""
+"""Holds: temporary claims on places of one event."""
 
 from __future__ import annotations
 
@@ -24,15 +24,6 @@ class HoldState(StrEnum):
     VOIDED = "VOIDED"
 
 
-class SaleState(StrEnum):
-    """Where a sale stands."""
-
-    SOLD = "SOLD"
-    PARTIALLY_RETURNED = "PARTIALLY_RETURNED"
-    RETURNED = "RETURNED"
-    CANCELLED = "CANCELLED"
-
-
 class VoidCause(StrEnum):
     """Why holds were voided."""
 
@@ -56,7 +47,11 @@ class LinePrice:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Places of one section. `seats` are indexes of a seated section, empty for general admission."""
+    """Places of one section.
+
+    `seats` are indexes of a seated section with their `labels`, both in the same order; empty for general admission.
+    `block_id` is the block that the places were taken from.
+    """
 
     number: int
     section_id: str
@@ -64,6 +59,8 @@ class Line:
     quantity: int
     seats: tuple[int, ...] = ()
     price: LinePrice | None = None
+    labels: tuple[str, ...] = ()
+    block_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +107,10 @@ class Void:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A temporary claim. `revision` counts its changes, `placed_version` is the inventory version that placed it."""
+    """A temporary claim. `revision` counts its changes, `placed_version` is the inventory version that placed it.
+
+    `replaces_hold_id` is the expired hold whose places and prices a late payment took again.
+    """
 
     hold_id: str
     event_id: str
@@ -127,6 +127,8 @@ class Hold:
     end_time: datetime | None = None
     void_cause: VoidCause | None = None
     sale_id: str | None = None
+    replaces_hold_id: str | None = None
+    payment_time: datetime | None = None
     revision: int = 1
 
     @property
@@ -159,39 +161,6 @@ class Hold:
     def ended(self, state: HoldState, at: datetime, *, cause: VoidCause | None = None) -> Hold:
         """Give the hold in a terminal state."""
         return replace(self, state=state, end_time=at, void_cause=cause, revision=self.revision + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Sale:
-    """The confirmed lines of a hold. `cancelled_lines` are numbers of lines whose event or date was cancelled."""
-
-    sale_id: str
-    event_id: str
-    hold_id: str
-    customer_id: str
-    state: SaleState
-    lines: tuple[Line, ...]
-    create_time: datetime
-    order_reference: str = ""
-    cancelled_lines: frozenset[int] = frozenset()
-    revision: int = 1
-
-    @property
-    def etag(self) -> str:
-        """Changes with every change of the sale."""
-        return str(self.revision)
-
-    @property
-    def total(self) -> Money | None:
-        """Sum of the locked prices; None if a line has none, or if they are of several currencies."""
-        return total_of(self.lines)
-
-    def cancelled(self, schedule_id: str | None) -> Sale:
-        """Give the sale with the lines of a date, or all lines, cancelled; CANCELLED once no other line is left."""
-        marked = {line.number for line in self.lines if schedule_id is None or line.schedule_id == schedule_id}
-        numbers = self.cancelled_lines | marked
-        state = SaleState.CANCELLED if len(numbers) == len(self.lines) else self.state
-        return replace(self, cancelled_lines=numbers, state=state, revision=self.revision + 1)
 
 
 def total_of(lines: Sequence[Line]) -> Money | None:

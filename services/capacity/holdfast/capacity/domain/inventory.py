@@ -1,6 +1,7 @@
 """An event's inventory in memory, as it stands under the event's lock, and what a commit will change of it.
 
 Requests are decided one after another, in arrival order, against this state; what one takes, the next no longer sees.
+A rule first checks all that could refuse a request and then changes the state, so that a refusal leaves no trace.
 """
 
 from __future__ import annotations
@@ -8,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from holdfast.capacity.domain.holds import Hold, HoldState, Sale, SaleState, Void
+from holdfast.capacity.domain.bitmaps import mask_of
+from holdfast.capacity.domain.holds import Hold, HoldState
+from holdfast.capacity.domain.rows import Rows
+from holdfast.capacity.domain.sales import Sale, SaleState
+from holdfast.capacity.domain.seats import SeatOwner
 from holdfast.capacity.domain.sections import Counters, Crossing, Section, crossings
 from holdfast.common.errors import DomainError, Reason
 
@@ -16,14 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.controls import EventControls
+    from holdfast.capacity.domain.holds import Line, Void
+    from holdfast.capacity.domain.seats import Seating
 
-ENDED_MAX: Final = 500
-"""The most holds, the most sales and the most sections that one commit brings up to date."""
-JOURNAL_BYTES_AIM: Final = 192 * 1024
-"""Where a commit stops bringing more up to date, so that its row of the journal stays below 256 kB."""
-_CLAIM_BYTES: Final = 128
+CHANGES_MAX: Final = 500
+"""The most holds, the most sales and the most sections that one commit makes or brings up to date."""
+JOURNAL_BYTES_AIM: Final = 160 * 1024
+"""Where a commit stops taking in more, so that its row of the journal stays below 256 kB."""
+_CLAIM_BYTES: Final = 160
 _LINE_BYTES: Final = 192
+_SEAT_BYTES: Final = 6
 
 
 class TidyFirst(Exception):  # noqa: N818 (what is to be done; nothing failed)
@@ -35,21 +44,26 @@ class TidyFirst(Exception):  # noqa: N818 (what is to be done; nothing failed)
 
 
 def journal_bytes(claim: Hold | Sale) -> int:
-    """Estimate, never too low, what an ended hold or a marked sale takes of the journal's row."""
-    texts = len(claim.customer_id.encode()) + len(claim.order_reference.encode())
-    # A line, and the counters of a section that perhaps no other line touches.
-    return _CLAIM_BYTES + texts + 2 * _LINE_BYTES * len(claim.lines)
+    """Estimate, never too low, what a hold or a sale takes of the journal's row."""
+    total = _CLAIM_BYTES + 4 * (len(claim.customer_id) + len(claim.order_reference))
+    for line in claim.lines:
+        # A line, and the counters of a section that perhaps no other line touches; labels and indexes of seats.
+        total += 2 * _LINE_BYTES
+        if line.labels:
+            total += sum(4 * len(label) + _SEAT_BYTES for label in line.labels)
+    return total
 
 
 @dataclass(slots=True)
 class Inventory:
     """The state under the lock. `at` is the batch time, `version` the last committed one.
 
-    `sections` holds every section that the requests touch. `expired` are holds whose time is over and whose places
-    still count as held, oldest first, of the sections that are short of places; `more_expired` are those of which there
-    may be more. `next_expire_times` tells by section when the next live hold ends, where places stay short. `due_time`
-    is when something of the event is due. Of changed holds, `holds_before` tells what they were, and `void_versions`
-    which commit ended those that are voided.
+    `sections` holds every section that the requests touch, `seatings` the seats of those that are seated. `expired` are
+    holds whose time is over and whose places still count as held, oldest first, of the sections that are short of
+    places; `more_expired` are those of which there may be more. `next_expire_times` tells by section when the next live
+    hold ends, where places stay short. `claimed` is how many tickets of a tier a customer has in live holds and sales,
+    of the pairs that the requests ask for. `due_time` is when something of the event is due. `void_versions` tells of
+    voided holds which commit ended them.
     """
 
     organization_id: str
@@ -62,21 +76,23 @@ class Inventory:
     sections: dict[str, Section]
     live_holds: int = 0
     voids: tuple[Void, ...] = ()
+    due_time: datetime | None = None
+    seatings: dict[str, Seating] = field(default_factory=dict)
+    claimed: dict[tuple[str, str], int] = field(default_factory=dict)
     expired: list[Hold] = field(default_factory=list)
     more_expired: set[str] = field(default_factory=set)
     next_expire_times: dict[str, datetime] = field(default_factory=dict)
-    due_time: datetime | None = None
-
+    holds: Rows[Hold] = field(default_factory=Rows)
+    sales: Rows[Sale] = field(default_factory=Rows)
+    blocks: Rows[Block] = field(default_factory=Rows)
     changed_sections: set[str] = field(default_factory=set)
-    new_sections: list[Section] = field(default_factory=list)
-    new_holds: list[Hold] = field(default_factory=list)
-    changed_holds: dict[str, Hold] = field(default_factory=dict)
-    holds_before: dict[str, Hold] = field(default_factory=dict)
+    new_sections: set[str] = field(default_factory=set)
+    settled_sections: set[str] = field(default_factory=set)
+    relined_holds: set[str] = field(default_factory=set)
     void_versions: dict[str, int] = field(default_factory=dict)
-    new_sales: list[Sale] = field(default_factory=list)
-    changed_sales: dict[str, Sale] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
     controls_changed: bool = False
+    expired_count: int = 0
     journal_bytes: int = 0
 
     @property
@@ -90,12 +106,21 @@ class Inventory:
         return bool(
             self.changed_sections
             or self.new_sections
-            or self.new_holds
-            or self.changed_holds
-            or self.new_sales
-            or self.changed_sales
+            or self.holds.changes
+            or self.sales.changes
+            or self.blocks.changes
             or self.new_voids
             or self.controls_changed
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether the commit has taken in as much as one may."""
+        return (
+            self.holds.changes >= CHANGES_MAX
+            or self.sales.changes >= CHANGES_MAX
+            or len(self.changed_sections) >= CHANGES_MAX
+            or self.journal_bytes >= JOURNAL_BYTES_AIM
         )
 
     def section(self, section_id: str) -> Section:
@@ -106,31 +131,43 @@ class Inventory:
         return section
 
     def put_section(self, section: Section, *, new: bool = False) -> None:
-        """Take over a section that was made or changed, and keep the event's sums."""
-        before = Counters() if new else self.sections[section.section_id].counters
-        now = section.counters
-        self.counters = Counters(
-            total=self.counters.total + now.total - before.total,
-            held=self.counters.held + now.held - before.held,
-            pending=self.counters.pending + now.pending - before.pending,
-            sold=self.counters.sold + now.sold - before.sold,
-            blocked=self.counters.blocked + now.blocked - before.blocked,
-        )
+        """Take over a section that was made, or whose settings or total changed, and keep the event's sums."""
+        self._count(section.counters, 1)
+        if not new:
+            self._count(self.sections[section.section_id].counters, -1)
         self.sections[section.section_id] = section
         if new:
-            self.new_sections.append(section)
-        else:
+            self.new_sections.add(section.section_id)
+        elif section.section_id not in self.new_sections:
             self.changed_sections.add(section.section_id)
+            self.settled_sections.add(section.section_id)
 
-    @property
-    def full(self) -> bool:
-        """Whether the commit has brought as much up to date as one may."""
-        return (
-            len(self.changed_holds) >= ENDED_MAX
-            or len(self.changed_sales) >= ENDED_MAX
-            or len(self.changed_sections) >= ENDED_MAX
-            or self.journal_bytes >= JOURNAL_BYTES_AIM
-        )
+    def _count(self, part: Counters, sign: int) -> None:
+        sums = self.counters
+        sums.total += sign * part.total
+        sums.held += sign * part.held
+        sums.pending += sign * part.pending
+        sums.sold += sign * part.sold
+        sums.blocked += sign * part.blocked
+        sums.buffer += sign * part.buffer
+
+    def move(self, section_id: str, *, held: int = 0, pending: int = 0, sold: int = 0, blocked: int = 0) -> None:
+        """Change what of a section is claimed how."""
+        counters, sums = self.sections[section_id].counters, self.counters
+        if held:
+            counters.held += held
+            sums.held += held
+        if pending:
+            counters.pending += pending
+            sums.pending += pending
+        if sold:
+            counters.sold += sold
+            sums.sold += sold
+        if blocked:
+            counters.blocked += blocked
+            sums.blocked += blocked
+        if section_id not in self.new_sections:
+            self.changed_sections.add(section_id)
 
     def untidied(self, section_id: str) -> bool:
         """Whether places of a section may be free that this commit cannot free by itself."""
@@ -140,43 +177,123 @@ class Inventory:
             or any(line.section_id == section_id for hold in self.expired for line in hold.lines)
         )
 
-    def free(self, hold: Hold) -> None:
-        """Give back the places that a live hold's row claims."""
+    def add_hold(self, hold: Hold) -> None:
+        """Claim a new hold's places."""
         for line in hold.lines:
-            section = self.sections[line.section_id]
-            if hold.state is HoldState.PENDING:
-                self.put_section(section.moved(pending=-line.quantity))
+            self.claim(hold, line)
+        self.live_holds += 1
+        self.journal_bytes += journal_bytes(hold)
+        self.holds.make(hold.hold_id, hold)
+
+    def claim(self, hold: Hold, line: Line) -> None:
+        """Take a line's places for a hold: free ones, or those of a block."""
+        quantity = line.quantity
+        if line.block_id is None:
+            self.move(line.section_id, held=quantity)
+        else:
+            self.move(line.section_id, held=quantity, blocked=-quantity)
+            self._change_block(line.block_id, -quantity, line, taken=quantity)
+        if line.seats:
+            self.seatings[line.section_id].claim(line.seats, SeatOwner(hold_id=hold.hold_id))
+        self.count_claimed(hold.customer_id, line, quantity)
+
+    def free(self, line: Line, *, pending: bool) -> None:
+        """Give back the places that a line of a live hold claims: to sale, or to the block that they came from."""
+        quantity = line.quantity
+        block = None if line.block_id is None else self.blocks.now[line.block_id]
+        back = block is not None and not block.ended
+        if pending:
+            self.move(line.section_id, pending=-quantity, blocked=quantity if back else 0)
+        else:
+            self.move(line.section_id, held=-quantity, blocked=quantity if back else 0)
+        if line.seats:
+            seating = self.seatings[line.section_id]
+            if back:
+                seating.claim(line.seats, SeatOwner(block_id=line.block_id))
             else:
-                self.put_section(section.moved(held=-line.quantity))
+                seating.free(line.seats)
+        if block is not None:
+            self._change_block(block.block_id, quantity if back else 0, line, taken=-quantity)
+
+    def _change_block(self, block_id: str, quantity: int, line: Line, *, taken: int) -> None:
+        block = before = self.blocks.now[block_id]
+        if line.seats and quantity:
+            keep = dict(zip(block.seats, block.labels, strict=True))
+            given = dict(zip(line.seats, line.labels, strict=True))
+            if quantity > 0:
+                keep |= given
+            else:
+                keep = {seat: label for seat, label in keep.items() if seat not in given}
+            block = replace(block, seats=tuple(sorted(keep)), labels=tuple(keep[seat] for seat in sorted(keep)))
+        self.blocks.change(
+            block_id,
+            replace(
+                block,
+                quantity=block.quantity + quantity,
+                taken_quantity=block.taken_quantity + taken,
+                update_time=self.at,
+                revision=block.revision + 1,
+            ),
+            before=before,
+        )
+
+    def count_claimed(self, customer_id: str, line: Line, quantity: int) -> None:
+        """Keep the sums of what customers have, for the requests that come after."""
+        if line.price is not None:
+            key = (customer_id, line.price.price_tier_id)
+            if key in self.claimed:
+                self.claimed[key] += quantity
 
     def end(self, hold: Hold, state: HoldState, *, at: datetime, void: Void | None = None) -> Hold:
         """End a live hold and free its places."""
-        self.free(hold)
+        for line in hold.lines:
+            self.free(line, pending=hold.state is HoldState.PENDING)
+            if state is HoldState.RELEASED:  # what time or a void ended was not counted any more
+                self.count_claimed(hold.customer_id, line, -line.quantity)
         self.live_holds -= 1
-        self.journal_bytes += journal_bytes(hold)
+        self.expired_count += state is HoldState.EXPIRED
         ended = hold.ended(state, at, cause=None if void is None else void.cause)
-        self.change_hold(hold, ended)
+        self.put_hold(hold, ended)
         if void is not None:
             self.void_versions[hold.hold_id] = void.noted_version
         return ended
 
-    def change_hold(self, before: Hold, now: Hold) -> None:
-        """Note a hold that the commit changes, and what it was when the commit began."""
-        self.holds_before.setdefault(before.hold_id, before)
-        self.changed_holds[now.hold_id] = now
+    def put_hold(self, before: Hold, now: Hold) -> None:
+        """Take over another state of a hold."""
+        if not self.holds.touched(now.hold_id):
+            self.journal_bytes += journal_bytes(now)
+        self.holds.change(now.hold_id, now, before=before)
 
     def reclaim(self, section_id: str, quantity: int) -> None:
         """Expire holds of a section whose time is over, oldest first, until so many places are free.
 
         Stops before that when none is left, or when the commit is full.
         """
+        if not self.expired:
+            return
+        counters = self.sections[section_id].counters
         kept: list[Hold] = []
         for hold in self.expired:
-            enough = self.sections[section_id].counters.available >= quantity
+            if self.holds.now[hold.hold_id] is not hold:
+                continue  # an earlier request of the batch ended it
+            enough = counters.available >= quantity
             if enough or self.full or all(line.section_id != section_id for line in hold.lines):
                 kept.append(hold)
             else:
                 self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
+        self.expired = kept
+
+    def reclaim_seats(self, section_id: str, seats: int) -> None:
+        """Expire holds whose time is over and that have seats of a bitmap."""
+        kept: list[Hold] = []
+        for hold in self.expired:
+            if self.holds.now[hold.hold_id] is not hold:
+                continue
+            theirs = mask_of(seat for line in hold.lines if line.section_id == section_id for seat in line.seats)
+            if theirs & seats and not self.full:
+                self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
+            else:
+                kept.append(hold)
         self.expired = kept
 
     def close(self, section: Section) -> None:
@@ -186,26 +303,22 @@ class Inventory:
 
     def cancel(self, sale: Sale, schedule_id: str | None) -> None:
         """Mark the lines of a date, or all lines, of a sale as cancelled. What is sold stays counted as sold."""
-        known = self.changed_sales.get(sale.sale_id)
-        if known is None:
-            self.journal_bytes += journal_bytes(sale)
-        self.changed_sales[sale.sale_id] = (known or sale).cancelled(schedule_id)
+        known = self.sales.now.get(sale.sale_id, sale)
+        self.put_sale(known, known.cancelled(schedule_id))
 
-    def add_hold(self, hold: Hold) -> None:
-        """Claim a new hold's places."""
-        for line in hold.lines:
-            self.put_section(self.sections[line.section_id].moved(held=line.quantity))
-        self.live_holds += 1
-        self.new_holds.append(hold)
+    def put_sale(self, before: Sale, now: Sale) -> None:
+        """Take over another state of a sale."""
+        if not self.sales.touched(now.sale_id):
+            self.journal_bytes += journal_bytes(now)
+        self.sales.change(now.sale_id, now, before=before)
 
     def sell(self, hold: Hold, *, sale_id: str, order_reference: str) -> tuple[Hold, Sale]:
-        """Turn a live hold into a sale."""
+        """Turn a live hold into a sale. Its seats stay claimed by it."""
         for line in hold.lines:
-            section = self.sections[line.section_id]
             if hold.state is HoldState.PENDING:
-                self.put_section(section.moved(pending=-line.quantity, sold=line.quantity))
+                self.move(line.section_id, pending=-line.quantity, sold=line.quantity)
             else:
-                self.put_section(section.moved(held=-line.quantity, sold=line.quantity))
+                self.move(line.section_id, held=-line.quantity, sold=line.quantity)
         self.live_holds -= 1
         reference = order_reference or hold.order_reference
         confirmed = replace(hold.ended(HoldState.CONFIRMED, self.at), sale_id=sale_id, order_reference=reference)
@@ -219,15 +332,15 @@ class Inventory:
             create_time=self.at,
             order_reference=reference,
         )
-        self.change_hold(hold, confirmed)
-        self.new_sales.append(sale)
+        self.put_hold(hold, confirmed)
+        self.journal_bytes += journal_bytes(sale)
+        self.sales.make(sale_id, sale)
         return confirmed, sale
 
     def crossings(self) -> tuple[tuple[str, Crossing], ...]:
         """Tell which lines the commit crosses, as (section or empty for the event, line); keeps what is beyond."""
         found: list[tuple[str, Crossing]] = []
-        touched = [*self.changed_sections, *(section.section_id for section in self.new_sections)]
-        for section_id in sorted(set(touched)):
+        for section_id in sorted(self.changed_sections | self.new_sections):
             section = self.sections[section_id]
             crossed, beyond = crossings(section.counters, section.crossed)
             found += [(section_id, each) for each in crossed]
@@ -238,5 +351,4 @@ class Inventory:
 
     def touched_sections(self) -> Sequence[Section]:
         """Give every section that the commit makes or changes, as it will be."""
-        identifiers = {*self.changed_sections, *(section.section_id for section in self.new_sections)}
-        return [self.sections[section_id] for section_id in sorted(identifiers)]
+        return [self.sections[section_id] for section_id in sorted(self.changed_sections | self.new_sections)]

@@ -12,20 +12,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.controls import UPCOMING, EventState, ScheduleState
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
-from holdfast.capacity.domain.inventory import TidyFirst
+from holdfast.capacity.domain.places import check_places, seat_names, wanted_places
 from holdfast.capacity.domain.times import instant
 from holdfast.common.errors import DomainError, Reason, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from holdfast.capacity.domain.controls import EventControls, ScheduleControls
     from holdfast.capacity.domain.inventory import Inventory
+    from holdfast.capacity.domain.sections import Section
+
+
+SEATS_MAX: Final = 1000
+"""The most seats of one hold: what a hold says of itself must fit the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,11 @@ class PriceLock:
 
 @dataclass(frozen=True, slots=True)
 class LineRequest:
-    """Places asked for. `field` is where the request names them: `lines[1]`, or empty for the short form."""
+    """Places asked for: `quantity` any ones, or the seats of `labels`, which are then so many.
+
+    `block_id` asks for places of a block. `field` is where the request names them: `lines[1]`, or empty for the short
+    form.
+    """
 
     section_id: str
     schedule_id: str | None
@@ -55,6 +64,8 @@ class LineRequest:
     tier_id: str | None = None
     lock: PriceLock | None = None
     field: str = ""
+    labels: tuple[str, ...] = ()
+    block_id: str | None = None
 
     def path(self, name: str) -> str:
         """Give the path of one of its fields."""
@@ -76,11 +87,10 @@ class PlaceRequest:
     request_hash: bytes = b""
 
 
-def place(inventory: Inventory, request: PlaceRequest, *, claimed: Mapping[str, int]) -> Hold:
-    """Place a hold, or raise the DomainError that says why not; the inventory is then of no use any more.
+def place(inventory: Inventory, request: PlaceRequest) -> Hold:
+    """Place a hold, or raise the DomainError that says why not.
 
-    `claimed` is how many tickets of a price tier the customer has in live holds and sales. Raises TidyFirst when
-    places may be free that one commit cannot free.
+    Raises TidyFirst when places may be free that one commit cannot free.
     """
     if request.event_id and request.event_id != inventory.event_id:
         raise DomainError(
@@ -90,13 +100,13 @@ def place(inventory: Inventory, request: PlaceRequest, *, claimed: Mapping[str, 
         )
     check_event(inventory)
     ttl_seconds = _ttl_seconds(inventory, request)
-    lines = tuple(_line(inventory, wanted, number) for number, wanted in enumerate(request.lines, start=1))
-    _check_distinct(request, lines)
-    _check_order_size(inventory, request)
+    lines = resolve_lines(inventory, request.lines, first_number=1)
+    check_distinct(lines, request.lines)
+    check_order_sizes(inventory, wanted_places(lines))
     for wanted in request.lines:
-        _check_lock(inventory, wanted)
-    _check_tier_limits(request, claimed)
-    _check_places(inventory, lines)
+        check_lock(inventory, wanted)
+    check_tier_limits(inventory, request.customer_id, request.lines)
+    check_places(inventory, lines)
     hold = Hold(
         hold_id=request.hold_id,
         event_id=inventory.event_id,
@@ -158,6 +168,14 @@ def _ttl_seconds(inventory: Inventory, request: PlaceRequest) -> int:
     return wanted
 
 
+def resolve_lines(inventory: Inventory, wanted: Sequence[LineRequest], *, first_number: int) -> tuple[Line, ...]:
+    """Say which places are asked for: sections, dates and seats that there are, open, and on sale."""
+    lines = tuple(_line(inventory, each, number) for number, each in enumerate(wanted, start=first_number))
+    if sum(len(line.seats) for line in lines) > SEATS_MAX:
+        raise invalid(wanted[0].path("seats"), f"a hold has at most {SEATS_MAX} seats")
+    return lines
+
+
 def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
     section = inventory.section(wanted.section_id)
     schedule = _schedule(inventory, wanted, section.schedule_id)
@@ -165,13 +183,37 @@ def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
         _check_schedule(inventory, schedule)
     if not section.active:
         raise DomainError(Reason.SECTION_CLOSED, "the section is closed", metadata={"section_id": section.section_id})
+    if wanted.block_id is not None:
+        _check_block(inventory, wanted, wanted.block_id)
     return Line(
         number=number,
         section_id=section.section_id,
         schedule_id=None if schedule is None else schedule.schedule_id,
         quantity=wanted.quantity,
+        seats=find_seats(inventory, section, wanted) if section.seated or wanted.labels else (),
         price=None if wanted.lock is None else wanted.lock.price,
+        labels=wanted.labels,
+        block_id=wanted.block_id,
     )
+
+
+def _check_block(inventory: Inventory, wanted: LineRequest, block_id: str) -> None:
+    block = inventory.blocks.now.get(block_id)
+    if block is None or block.section_id != wanted.section_id:
+        raise DomainError(Reason.BLOCK_NOT_FOUND, "the section has no such block", metadata={"block_id": block_id})
+
+
+def find_seats(inventory: Inventory, section: Section, wanted: LineRequest) -> tuple[int, ...]:
+    """Give the seats of labels. SEAT_NOT_FOUND naming those that there are not; a section with seats needs them."""
+    if not wanted.labels:
+        raise invalid(wanted.path("quantity"), "the section has seats: name them")
+    if not section.seated:
+        raise DomainError(
+            Reason.SEAT_NOT_FOUND,
+            "the section has no seats",
+            metadata={"section_id": section.section_id, "seats": seat_names(wanted.labels)},
+        )
+    return inventory.seatings[section.section_id].layout.indexes(wanted.labels, section_id=section.section_id)
 
 
 def _schedule(inventory: Inventory, wanted: LineRequest, of_section: str | None) -> ScheduleControls | None:
@@ -222,17 +264,21 @@ def _check_schedule(inventory: Inventory, schedule: ScheduleControls) -> None:
     )
 
 
-def _check_distinct(request: PlaceRequest, lines: tuple[Line, ...]) -> None:
+def check_distinct(lines: Sequence[Line], requested: Sequence[LineRequest]) -> None:
+    """Raise VALIDATION_FAILED when a section and date appear twice: their limits could not be told apart."""
+    if len(lines) == 1:
+        return
     seen: set[tuple[str, str | None]] = set()
-    for wanted, line in zip(request.lines, lines, strict=True):
+    for wanted, line in zip(requested, lines, strict=True):
         place_of = (line.section_id, line.schedule_id)
         if place_of in seen:
             raise invalid(wanted.path("section_id"), "the section and date appear in another line already")
         seen.add(place_of)
 
 
-def _check_order_size(inventory: Inventory, request: PlaceRequest) -> None:
-    for section_id, quantity in wanted_places(request.lines).items():
+def check_order_sizes(inventory: Inventory, places: Mapping[str, int]) -> None:
+    """Raise PURCHASE_LIMIT unless an order of so many places of each section is neither too small nor too large."""
+    for section_id, quantity in places.items():
         section = inventory.sections[section_id]
         if quantity < section.min_per_order:
             raise _limit("min_per_order", section.min_per_order, {"section_id": section_id})
@@ -240,7 +286,8 @@ def _check_order_size(inventory: Inventory, request: PlaceRequest) -> None:
             raise _limit("max_per_order", section.max_per_order, {"section_id": section_id})
 
 
-def _check_lock(inventory: Inventory, wanted: LineRequest) -> None:
+def check_lock(inventory: Inventory, wanted: LineRequest) -> None:
+    """Raise PRICE_LOCK_EXPIRED or SALES_WINDOW_CLOSED unless a line's locked price is good now."""
     lock = wanted.lock
     if lock is None:
         return
@@ -253,10 +300,11 @@ def _check_lock(inventory: Inventory, wanted: LineRequest) -> None:
     check_window(inventory.at, lock.sales_start_time, lock.sales_end_time)
 
 
-def _check_tier_limits(request: PlaceRequest, claimed: Mapping[str, int]) -> None:
+def check_tier_limits(inventory: Inventory, customer_id: str, requested: Iterable[LineRequest]) -> None:
+    """Raise PURCHASE_LIMIT when an order, or a customer with it, would have more tickets of a tier than it allows."""
     wanted_of: dict[str, int] = {}
     locks: dict[str, PriceLock] = {}
-    for wanted in request.lines:
+    for wanted in requested:
         if wanted.lock is not None:
             tier = wanted.lock.price.price_tier_id
             wanted_of[tier] = wanted_of.get(tier, 0) + wanted.quantity
@@ -265,36 +313,9 @@ def _check_tier_limits(request: PlaceRequest, claimed: Mapping[str, int]) -> Non
         lock = locks[tier]
         if lock.max_per_order and quantity > lock.max_per_order:
             raise _limit("max_per_order", lock.max_per_order, {"price_tier_id": tier})
-        current = claimed.get(tier, 0)
+        current = inventory.claimed.get((customer_id, tier), 0)
         if lock.max_per_customer and current + quantity > lock.max_per_customer:
             raise _limit("max_per_customer", lock.max_per_customer, {"price_tier_id": tier, "current": str(current)})
-
-
-def wanted_places(lines: Iterable[Line | LineRequest]) -> dict[str, int]:
-    """Add up the places of lines by section."""
-    sums: dict[str, int] = {}
-    for line in lines:
-        sums[line.section_id] = sums.get(line.section_id, 0) + line.quantity
-    return sums
-
-
-def _check_places(inventory: Inventory, lines: tuple[Line, ...]) -> None:
-    for section_id, quantity in wanted_places(lines).items():
-        inventory.reclaim(section_id, quantity)
-        available = inventory.sections[section_id].counters.available
-        if available >= quantity:
-            continue
-        if inventory.untidied(section_id):
-            raise TidyFirst(inventory.event_id)
-        metadata = {
-            "section_id": section_id,
-            "available": str(available),
-            "inventory_version": str(inventory.version),
-        }
-        next_time = inventory.next_expire_times.get(section_id)
-        if next_time is not None:
-            metadata["next_change_time"] = instant(next_time)
-        raise DomainError(Reason.INSUFFICIENT_CAPACITY, "fewer places are free than asked for", metadata=metadata)
 
 
 def _limit(name: str, value: int, metadata: dict[str, str]) -> DomainError:

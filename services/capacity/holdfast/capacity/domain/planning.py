@@ -10,6 +10,8 @@ from holdfast.capacity.domain.sections import Counters, Section
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.capacity.domain.inventory import Inventory
 
 INITIAL_SECTION_NAME: Final = "General Admission"
@@ -79,26 +81,29 @@ def _voids(inventory: Inventory, before: EventControls, now: EventControls) -> l
     return voids
 
 
-def check_maxima(inventory: Inventory, changed: Section) -> None:
+def check_maxima(inventory: Inventory, changed: Sequence[Section]) -> None:
     """Raise VENUE_CAPACITY_EXCEEDED unless the sections stay within the maxima of every date that `changed` counts on.
 
-    On each such date its sections and the event-wide ones stay within the venue's maximum and the date's own. The
-    event's lock is held, so that sections made at the same time cannot together exceed it. Needs all sections.
+    `changed` are sections as they shall be, new ones or others in the place of those that there are. On each date its
+    sections and the event-wide ones stay within the venue's maximum and the date's own. The event's lock is held, so
+    that sections made at the same time cannot together exceed it. Needs all sections.
     """
     controls = inventory.controls
     totals: dict[str | None, int] = {}
-    for section in inventory.sections.values():
+    for section in ({**inventory.sections, **{each.section_id: each for each in changed}}).values():
         totals[section.schedule_id] = totals.get(section.schedule_id, 0) + section.counters.total
-    _check(inventory.counters.total, EVENT_TOTAL_MAX, None)
+    _check(sum(totals.values()), EVENT_TOTAL_MAX, None)
     wide = totals.get(None, 0)
+    on = {section.schedule_id for section in changed}
     for schedule in controls.schedules:
-        if changed.schedule_id in (None, schedule.schedule_id) and schedule.live:
+        if (None in on or schedule.schedule_id in on) and schedule.live:
             limit = controls.venue_max_capacity
             if schedule.capacity_override is not None:
                 limit = min(limit, schedule.capacity_override)
             _check(wide + totals.get(schedule.schedule_id, 0), limit, schedule.schedule_id)
-    own = 0 if changed.schedule_id is None else totals[changed.schedule_id]
-    _check(wide + own, controls.venue_max_capacity, changed.schedule_id)
+    for schedule_id in on:
+        own = 0 if schedule_id is None else totals[schedule_id]
+        _check(wide + own, controls.venue_max_capacity, schedule_id)
 
 
 def _check(total: int, maximum: int, schedule_id: str | None) -> None:

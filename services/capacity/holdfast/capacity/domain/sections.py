@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -30,15 +30,19 @@ class Crossing(StrEnum):
     REOPENED = "REOPENED"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Counters:
-    """How places are distributed; none is ever negative, nor is `available`."""
+    """How places are distributed; none is ever negative, nor is `available`.
+
+    The counters of an inventory under its lock change in place; `buffer` is a part of `blocked`.
+    """
 
     total: int = 0
     held: int = 0
     pending: int = 0
     sold: int = 0
     blocked: int = 0
+    buffer: int = 0
 
     @property
     def committed(self) -> int:
@@ -58,12 +62,16 @@ class Counters:
             pending=self.pending + other.pending,
             sold=self.sold + other.sold,
             blocked=self.blocked + other.blocked,
+            buffer=self.buffer + other.buffer,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """An admission area of an event. `schedule_id` None = event-wide; `crossed` are the lines it is beyond."""
+    """An admission area of an event. `schedule_id` None = event-wide; `crossed` are the lines it is beyond.
+
+    `layout_revision` counts the changes of a seated section's layout.
+    """
 
     section_id: str
     event_id: str
@@ -82,26 +90,23 @@ class Section:
     visible: bool = True
     revision: int = 1
     crossed: frozenset[Crossing] = frozenset()
+    layout_revision: int = 0
+    delete_time: datetime | None = None
+
+    @property
+    def seated(self) -> bool:
+        """Whether its places are seats."""
+        return self.kind is SectionKind.SEATED
 
     @property
     def etag(self) -> str:
         """Changes with every change of the settings."""
         return str(self.revision)
 
-    def moved(self, *, held: int = 0, pending: int = 0, sold: int = 0) -> Section:
-        """Give the section after a change of its counters."""
-        now = self.counters
-        return replace(
-            self,
-            counters=replace(now, held=now.held + held, pending=now.pending + pending, sold=now.sold + sold),
-        )
-
-    def checked(self) -> Section:
+    def checked(self, field: str = "section") -> Section:
         """Give the section if its settings agree; VALIDATION_FAILED or CAPACITY_COMMITTED otherwise."""
-        if self.kind is not SectionKind.GENERAL:
-            raise invalid("section.kind", "SEATED sections cannot be created until seats can be laid out")
         if self.max_per_order is not None and self.max_per_order < self.min_per_order:
-            raise invalid("section.max_per_order", "must not be below min_per_order")
+            raise invalid(f"{field}.max_per_order", "must not be below min_per_order")
         if self.counters.available < 0:
             raise DomainError(
                 Reason.CAPACITY_COMMITTED,

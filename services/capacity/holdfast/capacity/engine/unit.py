@@ -1,115 +1,82 @@
-"""One commit of an event's inventory.
-
-Inside a transaction of `Database.run`:
-
-1. lock the event's row (FOR NO KEY UPDATE), the one lock there is, always first: no deadlocks, and limits, maxima and
-   crossings are exact across sections and replicas;
-2. in later statements, which see what was committed before the lock was granted: the row, the voids, the sections,
-   and the batch time, never before the last change;
-3. the caller decides in memory, by the pure rules of `domain`;
-4. write what changed, and one row of the journal with the next version.
-
-`Database.run` commits. The ids of new rows are made before the first attempt, so that an attempt after an unknown
-commit finds what the first one did.
-"""
+"""One commit of an event's inventory, being decided."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from holdfast.api.events.v1 import event_pb2
-from holdfast.capacity import convert
-from holdfast.capacity.domain.inventory import Inventory
-from holdfast.capacity.store import due, holds, inventories, journal, sales, sections
-from holdfast.common import telemetry
+from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from datetime import datetime
 
-    from holdfast.capacity.domain.controls import EventControls
-    from holdfast.common.database import Transaction
+    from holdfast.api.events.v1 import event_pb2
+    from holdfast.capacity.domain.holds import Void
+    from holdfast.capacity.domain.inventory import Inventory
+    from holdfast.capacity.engine.needs import Needs
+    from holdfast.common.database import Statement
+    from holdfast.common.idempotency import RequestKey
+
+R_co = TypeVar("R_co", covariant=True)
 
 
-async def open_inventory(
-    transaction: Transaction, event_id: str, *, only: Sequence[str] | None = None, make: bool = False
-) -> Inventory | None:
-    """Lock an event's inventory and read it; `only` names the sections that are needed, `make` makes a missing row.
+@dataclass(slots=True)
+class Unit:
+    """The inventory, and what the rules do not look at: request keys, and statements of the operations' own.
 
-    None when the event is not known here.
+    `known_keys` are the results of requests by key, as far as they were made: what a repetition answers. `controls` is
+    the message to store when the controls changed. `settled` says that what was due is done, and `next_due` when
+    something is due next, apart from what the commit itself makes. `extra` travels with COMMIT.
     """
-    if make:
-        await inventories.make(transaction, event_id)
-    if not await inventories.lock(transaction, event_id):
-        return None
-    stored = await inventories.read(transaction, event_id)
-    if stored is None:
-        return None
-    organization_id = transaction.require_organization()
-    voids = await inventories.open_voids(transaction, [event_id]) if stored.voided else {}
-    return Inventory(
-        organization_id=organization_id,
-        event_id=event_id,
-        version=stored.version,
-        at=stored.at,
-        controls=(controls_of(stored.controls) if stored.controls else convert.no_controls(organization_id, event_id)),
-        counters=stored.counters,
-        crossed=stored.crossed,
-        live_holds=stored.live_holds,
-        sections=await sections.of_event(transaction, event_id, only=only),
-        voids=voids.get(event_id, ()),
-        due_time=stored.due_time,
+
+    inventory: Inventory
+    hold_of_key: dict[tuple[str, str], str] = field(default_factory=dict)
+    known_keys: dict[tuple[str, str, str], tuple[bytes, str]] = field(default_factory=dict)
+    new_keys: dict[tuple[str, str, str], tuple[bytes, str]] = field(default_factory=dict)
+    finished_voids: list[Void] = field(default_factory=list)
+    controls: event_pb2.EventControls | None = None
+    settled: bool = False
+    next_due: datetime | None = None
+    extra: list[Statement] = field(default_factory=list)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is anything to commit."""
+        return self.inventory.dirty or bool(self.new_keys or self.finished_voids or self.settled or self.extra)
+
+    def replayed(self, key: RequestKey | None) -> str | None:
+        """Return what this request made before, or None. Raises IDEMPOTENCY_KEY_REUSED if it came with other content.
+
+        The event's lock is held: of requests running at the same time all but the first see its effect here.
+        """
+        known = None if key is None else self.known_keys.get((key.caller, key.rpc, key.request_id))
+        if key is None or known is None:
+            return None
+        if known[0] != key.fingerprint:
+            raise key_reused(key.request_id)
+        return known[1]
+
+    def record(self, key: RequestKey | None, resource_id: str) -> None:
+        """Note what a request made."""
+        if key is not None:
+            name = (key.caller, key.rpc, key.request_id)
+            self.known_keys[name] = self.new_keys[name] = (key.fingerprint, resource_id)
+
+
+class Command(Protocol[R_co]):
+    """Something asked of an event's inventory. It may be decided several times: only the last time counts."""
+
+    def need(self, needs: Needs) -> None:
+        """Say what it has to see."""
+
+    def decide(self, unit: Unit) -> R_co:
+        """Change the inventory and answer, or raise DomainError and change nothing. Raises TidyFirst."""
+
+
+def key_reused(request_id: str) -> DomainError:
+    """Give the error of a key that came with other content before."""
+    return DomainError(
+        Reason.IDEMPOTENCY_KEY_REUSED,
+        "this request_id was used before with other content",
+        metadata={"request_id": request_id},
     )
-
-
-def controls_of(stored: bytes) -> EventControls:
-    """Read controls as they are stored."""
-    return convert.controls_of(event_pb2.EventControls.FromString(stored))
-
-
-async def close_inventory(
-    transaction: Transaction, inventory: Inventory, *, controls: event_pb2.EventControls | None = None
-) -> int:
-    """Write what changed and return the version in force afterwards; nothing is written when nothing changed."""
-    if not inventory.dirty:
-        return inventory.version
-    crossings = inventory.crossings()
-    version = inventory.next_version
-    fresh = {section.section_id for section in inventory.new_sections}
-    touched = inventory.touched_sections()
-    if fresh:
-        await sections.add(transaction, [section for section in touched if section.section_id in fresh])
-    if len(touched) > len(fresh):
-        await sections.change(transaction, [section for section in touched if section.section_id not in fresh])
-    if inventory.new_holds:
-        await holds.add(transaction, inventory.new_holds)
-        first = min(hold.expire_time for hold in inventory.new_holds)
-        if inventory.due_time is None or first < inventory.due_time:
-            await due.note(transaction, inventory.event_id, first)
-    if inventory.changed_holds:
-        await holds.change(transaction, list(inventory.changed_holds.values()))
-    if inventory.new_sales:
-        await sales.add(transaction, inventory.new_sales, version=version)
-    if inventory.changed_sales:
-        await sales.change(transaction, list(inventory.changed_sales.values()))
-    if inventory.new_voids:
-        await inventories.add_voids(transaction, inventory.event_id, inventory.new_voids)
-        await due.note(transaction, inventory.event_id, inventory.at)
-    await journal.append(
-        transaction,
-        inventory.event_id,
-        version=version,
-        body=convert.change_message(inventory, crossings).SerializeToString(deterministic=True),
-        occur_time=inventory.at,
-        traceparent=telemetry.current_traceparent(),
-    )
-    await inventories.change(
-        transaction,
-        inventory.event_id,
-        version=version,
-        at=inventory.at,
-        counters=inventory.counters,
-        crossed=inventory.crossed,
-        live_holds=inventory.live_holds,
-        controls=((controls.version, controls.SerializeToString(deterministic=True)) if controls is not None else None),
-    )
-    return version

@@ -41,6 +41,11 @@ async def places_of_sections(transaction: Transaction, section_ids: Sequence[str
     return await sections.places(transaction, section_ids)
 
 
+async def event_of_hold(transaction: Transaction, hold_id: str) -> str | None:
+    """Return the event of a hold; None when there is no such hold."""
+    return (await holds.events_of(transaction, [hold_id])).get(hold_id)
+
+
 async def list_holds(
     transaction: Transaction, wanted: HoldFilter, *, limit: int, after: Cursor | None, with_total: bool
 ) -> HoldPage:

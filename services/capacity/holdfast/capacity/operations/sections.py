@@ -1,4 +1,4 @@
-"""Making, changing and reading sections, each inside a given transaction."""
+"""Making, changing and reading sections."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 from holdfast.capacity.domain.controls import EventState
 from holdfast.capacity.domain.inventory import TidyFirst
 from holdfast.capacity.domain.planning import check_maxima
-from holdfast.capacity.domain.sections import Counters, Section
-from holdfast.capacity.engine.unit import close_inventory, open_inventory
+from holdfast.capacity.domain.sections import Counters, Section, SectionKind
 from holdfast.capacity.operations.access import event_not_found, section_not_found
-from holdfast.capacity.operations.reclaiming import load_expired
 from holdfast.capacity.store import sections as store
 from holdfast.capacity.store import snapshots
-from holdfast.common import idempotency
-from holdfast.common.errors import DomainError, Reason
+from holdfast.common.errors import DomainError, Reason, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from holdfast.capacity.domain.inventory import Inventory
+    from holdfast.capacity.engine.needs import Needs
+    from holdfast.capacity.engine.reading import Reader
+    from holdfast.capacity.engine.unit import Unit
     from holdfast.capacity.store.snapshots import Cursor, Snapshot
-    from holdfast.common.database import Transaction
+    from holdfast.common.database import Pipeline, Transaction
     from holdfast.common.idempotency import RequestKey
 
 
@@ -31,7 +32,6 @@ class SectionsRead:
 
     snapshot: Snapshot
     total: int | None = None
-    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,89 +43,148 @@ class Totals:
     active: int
 
 
-async def create_section(  # noqa: PLR0913 (an operation's parts)
-    transaction: Transaction,
-    event_id: str,
-    *,
-    section_id: str,
-    settings: Mapping[str, Any],
-    total: int,
-    key: RequestKey | None,
-) -> SectionsRead:
-    """Make a section under the event's lock."""
-    inventory = await open_inventory(transaction, event_id)
-    if inventory is None or inventory.controls.deleted:
-        raise event_not_found(event_id)
-    known = await idempotency.replayed(transaction, key)
-    if known is not None:
-        return await get_section(transaction, known, hidden=True, replayed=True)
-    if inventory.controls.state is EventState.CANCELLED:
-        raise DomainError(Reason.EVENT_CANCELLED, "the event is cancelled", metadata={"event_id": event_id})
-    settings = {"schedule_id": None, **settings}
+@dataclass(frozen=True, slots=True)
+class NewSection:
+    """A section asked for: its settings by field name, and where the request has it."""
+
+    section_id: str
+    settings: Mapping[str, Any]
+    total: int
+    field: str = "section"
+
+
+@dataclass(frozen=True, slots=True)
+class SectionsMade:
+    """Ids of sections that a request made, now or before."""
+
+    section_ids: tuple[str, ...]
+    version: int
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSections:
+    """Makes sections, all or none, checked together against the maxima."""
+
+    sections: tuple[NewSection, ...]
+    key: RequestKey | None
+
+    def need(self, needs: Needs) -> None:
+        """Ask for all sections: the maxima are sums over them."""
+        needs.all_sections = True
+        if self.key is not None:
+            needs.keys.add(self.key)
+
+    def decide(self, unit: Unit) -> SectionsMade:
+        """Make them."""
+        inventory = unit.inventory
+        if inventory.controls.deleted:
+            raise event_not_found(inventory.event_id)
+        known = unit.replayed(self.key)
+        if known is not None:
+            return SectionsMade(tuple(known.split(",")), inventory.version, replayed=True)
+        if inventory.controls.state is EventState.CANCELLED:
+            raise DomainError(
+                Reason.EVENT_CANCELLED, "the event is cancelled", metadata={"event_id": inventory.event_id}
+            )
+        made: list[Section] = []
+        for wanted in self.sections:
+            section = _section(inventory, wanted)
+            _check_name((*inventory.sections.values(), *made), section)
+            made.append(section)
+        check_maxima(inventory, made)
+        for section in made:
+            inventory.put_section(section, new=True)
+        section_ids = tuple(section.section_id for section in made)
+        unit.record(self.key, ",".join(section_ids))
+        return SectionsMade(section_ids, inventory.next_version)
+
+
+def _section(inventory: Inventory, wanted: NewSection) -> Section:
+    settings = {"schedule_id": None, **wanted.settings}
     schedule_id = settings["schedule_id"]
     if schedule_id is not None and inventory.controls.schedule(schedule_id) is None:
         raise DomainError(
             Reason.SCHEDULE_NOT_FOUND, "the event has no such date", metadata={"schedule_id": schedule_id}
         )
-    section = Section(
-        section_id=section_id,
-        event_id=event_id,
-        counters=Counters(total=total),
+    if settings.get("kind") is SectionKind.SEATED:
+        raise invalid(f"{wanted.field}.kind", "seated sections are made together with their seats")
+    return Section(
+        section_id=wanted.section_id,
+        event_id=inventory.event_id,
+        counters=Counters(total=wanted.total),
         create_time=inventory.at,
         update_time=inventory.at,
         **settings,
-    ).checked()
-    _check_name(inventory.sections, section)
-    inventory.put_section(section, new=True)
-    check_maxima(inventory, section)
-    await idempotency.record(transaction, key, section_id)
-    await close_inventory(transaction, inventory)
-    return await get_section(transaction, section_id, hidden=True)
+    ).checked(wanted.field)
 
 
-async def update_section(  # noqa: PLR0913 (an operation's parts)
-    transaction: Transaction,
-    section_id: str,
-    *,
-    settings: Mapping[str, Any],
-    total: int | None,
-    etag: str,
-    key: RequestKey | None,
-) -> SectionsRead:
-    """Change a section's settings or total under the event's lock. Raises TidyFirst."""
-    event_id = await store.find_event(transaction, section_id)
-    inventory = None if event_id is None else await open_inventory(transaction, event_id)
-    if inventory is None:
-        raise section_not_found(section_id)
-    if await idempotency.replayed(transaction, key) is not None:
-        return await get_section(transaction, section_id, hidden=True, replayed=True)
-    section = inventory.section(section_id)
-    if etag and etag != section.etag:
-        raise DomainError(
-            Reason.ETAG_MISMATCH, "the section changed since it was read", metadata={"etag": section.etag}
-        )
-    counters = section.counters if total is None else replace(section.counters, total=total)
-    changed = replace(section, counters=counters, revision=section.revision + 1, update_time=inventory.at, **settings)
-    _check_name(inventory.sections, changed)
-    inventory.put_section(changed)
-    if counters.available < 0:
-        # Places of holds whose time is over are not committed, whether or not they were tidied up.
-        await load_expired(transaction, inventory, {section_id: 0})
-        inventory.reclaim(section_id, 0)
-        if inventory.sections[section_id].counters.available < 0 and inventory.untidied(section_id):
-            raise TidyFirst(inventory.event_id)
-    inventory.sections[section_id].checked()
-    if counters.total > section.counters.total:
-        # A venue that became smaller binds what grows, not what is there.
-        check_maxima(inventory, changed)
-    await idempotency.record(transaction, key, section_id)
-    await close_inventory(transaction, inventory)
-    return await get_section(transaction, section_id, hidden=True)
+@dataclass(frozen=True, slots=True)
+class UpdateSection:
+    """Changes a section's settings or total."""
+
+    section_id: str
+    settings: Mapping[str, Any]
+    total: int | None
+    etag: str
+    key: RequestKey | None
+
+    def need(self, needs: Needs) -> None:
+        """Ask for all sections: names are unique, and the maxima are sums over them."""
+        needs.all_sections = True
+        if self.total is not None:
+            needs.more.append(self._load)
+        if self.key is not None:
+            needs.keys.add(self.key)
+
+    async def _load(self, unit: Unit, pipeline: Pipeline, reader: Reader) -> None:
+        """Read expired holds if only they keep the total from being cut so far."""
+        section = unit.inventory.sections.get(self.section_id)
+        if section is not None and self.total is not None:
+            missing = section.counters.committed - self.total
+            if missing > 0:
+                await reader.load_short(pipeline, unit.inventory, {self.section_id: missing})
+
+    def decide(self, unit: Unit) -> SectionsMade:
+        """Change it. Raises TidyFirst."""
+        inventory = unit.inventory
+        section = inventory.sections.get(self.section_id)
+        if section is None:
+            raise section_not_found(self.section_id)
+        if unit.replayed(self.key) is not None:
+            return SectionsMade((self.section_id,), inventory.version, replayed=True)
+        if self.etag and self.etag != section.etag:
+            raise DomainError(
+                Reason.ETAG_MISMATCH, "the section changed since it was read", metadata={"etag": section.etag}
+            )
+        before = section.counters.total
+        total = before if self.total is None else self.total
+        if section.seated and total != before:
+            raise invalid("section.total", "is the number of seats")
+        if total < section.counters.committed:
+            # Places of holds whose time is over are not committed, whether or not they were tidied up.
+            inventory.reclaim(self.section_id, before - total)
+            if total < section.counters.committed and inventory.untidied(self.section_id):
+                raise TidyFirst(inventory.event_id)
+        changed = replace(
+            section,
+            counters=replace(section.counters, total=total),
+            revision=section.revision + 1,
+            update_time=inventory.at,
+            **self.settings,
+        ).checked()
+        _check_name(inventory.sections.values(), changed)
+        if total > before:
+            # A venue that became smaller binds what grows, not what is there.
+            check_maxima(inventory, [changed])
+        inventory.put_section(changed)
+        unit.record(self.key, self.section_id)
+        return SectionsMade((self.section_id,), inventory.next_version)
 
 
-def _check_name(sections: Mapping[str, Section], wanted: Section) -> None:
+def _check_name(sections: Iterable[Section], wanted: Section) -> None:
     """Raise SECTION_EXISTS for a name that is taken. The event's lock is held; a unique index stands behind it."""
-    for section in sections.values():
+    for section in sections:
         same = (section.schedule_id, section.name, section.subsection) == (
             wanted.schedule_id,
             wanted.name,
@@ -139,14 +198,12 @@ def _check_name(sections: Mapping[str, Section], wanted: Section) -> None:
             )
 
 
-async def get_section(
-    transaction: Transaction, section_id: str, *, hidden: bool, replayed: bool = False
-) -> SectionsRead:
+async def get_section(transaction: Transaction, section_id: str, *, hidden: bool) -> SectionsRead:
     """Read a section; one that is not visible only if `hidden` ones may be seen."""
     snapshot = await snapshots.of_section(transaction, section_id)
     if snapshot is None or not (hidden or snapshot.views[0].section.visible):
         raise section_not_found(section_id)
-    return SectionsRead(snapshot, replayed=replayed)
+    return SectionsRead(snapshot)
 
 
 async def list_sections(  # noqa: PLR0913 (an operation's parts)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from holdfast.api.capacity.v1 import hold_service_pb2 as pb
 from holdfast.api.common.v1 import pagination_pb2
@@ -25,55 +24,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holdfast.capacity.operations.holds import Outcome
+    from holdfast.capacity.rpc.events_of import EventsOf, Place
     from holdfast.capacity.rpc.front import Front
     from holdfast.common.rpc_call import Call
-
-SECTIONS_CACHED_MAX: Final = 100_000
-
-Place = tuple[str, str | None]
-"""The event of a section, and its date if it is for one only."""
-
-
-class SectionEvents:
-    """Which event a section is of. It never changes, so what is known stays true; bounded, oldest out first."""
-
-    def __init__(self, limit: int = SECTIONS_CACHED_MAX) -> None:
-        self._limit = limit
-        self._known: OrderedDict[tuple[str, str], Place] = OrderedDict()
-
-    def get(self, organization_id: str, section_id: str) -> Place | None:
-        """Give the event, and the date, of a section; None if it is not known here."""
-        return self._known.get((organization_id, section_id))
-
-    def put(self, organization_id: str, section_id: str, place: Place) -> None:
-        """Take over what was read."""
-        self._known[organization_id, section_id] = place
-        if len(self._known) > self._limit:
-            self._known.popitem(last=False)
 
 
 class HoldServicer:
     """Placing, reading, confirming and releasing holds."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, events: EventsOf) -> None:
         self._front = front
-        self._events = SectionEvents()
+        self._events = events
 
     async def place_hold(self, request: pb.PlaceHoldRequest, call: Call) -> pb.PlaceHoldResponse:
         """Place a hold."""
         wanted = self._request(request, call)
-        places = await self._places(call, wanted)
+        places = await self._events.sections(call, [line.section_id for line in wanted.lines])
         event_id = _one_event(wanted, places)
         outcome = await self._with_prices(call, event_id, wanted, places)
         if isinstance(outcome, PlaceRequest):
-            priced = outcome
-            outcome = await self._front.run_in_turn(
-                call, event_id, lambda transaction: operations.place_hold(transaction, event_id, priced)
-            )
+            outcome = await self._front.submit(call, event_id, operations.PlaceHold(outcome))
         self._front.replayed(call, request, replayed=outcome.replayed)
         if not outcome.replayed:
             self._front.metrics.holds_placed_total.inc()
-            self._front.metrics.holds_expired_total.inc(outcome.expired)
+            self._events.know_hold(call.organization_id, outcome.hold.hold_id, event_id)
         return pb.PlaceHoldResponse(
             hold=convert.hold_message(outcome.hold, call.organization_id),
             inventory_version=outcome.version,
@@ -90,55 +64,28 @@ class HoldServicer:
             )
         if request.lines:
             lines = tuple(
-                LineRequest(
-                    section_id=line.section_id,
-                    schedule_id=line.schedule_id or None,
-                    quantity=line.quantity,
-                    field=f"lines[{index}]",
-                )
+                _line(line, price_tier_id=line.price_tier_id, block_id=line.block_id, field=f"lines[{index}]")
                 for index, line in enumerate(request.lines)
             )
         else:
-            lines = (
-                LineRequest(
-                    section_id=request.section_id,
-                    schedule_id=request.schedule_id or None,
-                    quantity=request.quantity,
-                ),
+            lines = (_line(request, price_tier_id=request.price_tier_id, block_id=request.block_id, field=""),)
+        if any(line.block_id is not None for line in lines) and not call.principal.can("holds.manage"):
+            raise DomainError(
+                Reason.PERMISSION_MISSING,
+                "only staff and services hold from a block",
+                metadata={"permission": "holds.manage"},
             )
         return PlaceRequest(
             hold_id=ids.new_id(),
             event_id=request.event_id,
             customer_id=customer_id,
             placed_by=call.principal.subject,
-            lines=tuple(replace(line, tier_id=tier or None) for line, tier in zip(lines, _tiers(request), strict=True)),
+            lines=lines,
             hold_ttl_seconds=request.hold_ttl_seconds if request.HasField("hold_ttl_seconds") else None,
             order_reference=request.order_reference,
             request_id=request.request_id,
             request_hash=fingerprint(request),
         )
-
-    async def _places(self, call: Call, wanted: PlaceRequest) -> list[Place]:
-        """Find the event and date of each line's section, from memory or in one read."""
-        organization_id = call.organization_id
-        unknown = [
-            line.section_id for line in wanted.lines if self._events.get(organization_id, line.section_id) is None
-        ]
-        if unknown:
-            found = await self._front.run(
-                call, lambda transaction: reading.places_of_sections(transaction, sorted(set(unknown)))
-            )
-            for section_id, known in found.items():
-                self._events.put(organization_id, section_id, known)
-        places: list[Place] = []
-        for line in wanted.lines:
-            place = self._events.get(organization_id, line.section_id)
-            if place is None:
-                raise DomainError(
-                    Reason.SECTION_NOT_FOUND, "there is no such section", metadata={"section_id": line.section_id}
-                )
-            places.append(place)
-        return places
 
     async def _with_prices(
         self, call: Call, event_id: str, wanted: PlaceRequest, places: Sequence[Place]
@@ -239,11 +186,10 @@ class HoldServicer:
             order_reference=request.order_reference,
             etag=request.etag,
         )
-        key, viewer = self._front.key(call, request, "ConfirmHold"), self._front.viewer(call)
-        outcome = await self._front.run(
-            call,
-            lambda transaction: operations.confirm_hold(transaction, request.hold_id, wanted, viewer=viewer, key=key),
+        command = operations.ConfirmHold(
+            request.hold_id, wanted, self._front.viewer(call), call.request_key(request, "ConfirmHold")
         )
+        outcome = await self._front.submit(call, await self._events.hold(call, request.hold_id), command)
         self._front.replayed(call, request, replayed=outcome.replayed)
         if outcome.hold.end_time == outcome.at and outcome.hold.state is HoldState.CONFIRMED:
             self._front.metrics.holds_confirmed_total.inc()
@@ -256,13 +202,10 @@ class HoldServicer:
 
     async def release_hold(self, request: pb.ReleaseHoldRequest, call: Call) -> pb.ReleaseHoldResponse:
         """Give a hold's places back."""
-        key, viewer = self._front.key(call, request, "ReleaseHold"), self._front.viewer(call)
-        outcome = await self._front.run(
-            call,
-            lambda transaction: operations.release_hold(
-                transaction, request.hold_id, etag=request.etag, viewer=viewer, key=key
-            ),
+        command = operations.ReleaseHold(
+            request.hold_id, request.etag, self._front.viewer(call), call.request_key(request, "ReleaseHold")
         )
+        outcome = await self._front.submit(call, await self._events.hold(call, request.hold_id), command)
         self._front.replayed(call, request, replayed=outcome.replayed)
         if outcome.hold.end_time == outcome.at and outcome.hold.state is HoldState.RELEASED:
             self._front.metrics.holds_released_total.inc()
@@ -273,8 +216,19 @@ class HoldServicer:
         )
 
 
-def _tiers(request: pb.PlaceHoldRequest) -> list[str]:
-    return [line.price_tier_id for line in request.lines] or [request.price_tier_id]
+def _line(
+    wanted: pb.PlaceHoldRequest | pb.HoldLineSelector, *, price_tier_id: str, block_id: str, field: str
+) -> LineRequest:
+    labels = tuple(wanted.seats.labels) if wanted.HasField("seats") else ()
+    return LineRequest(
+        section_id=wanted.section_id,
+        schedule_id=wanted.schedule_id or None,
+        quantity=len(labels) or wanted.quantity,
+        tier_id=price_tier_id or None,
+        field=field,
+        labels=labels,
+        block_id=block_id or None,
+    )
 
 
 def _one_event(wanted: PlaceRequest, places: Sequence[Place]) -> str:

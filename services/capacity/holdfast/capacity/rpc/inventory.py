@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import inventory_service_pb2 as pb
 from holdfast.api.capacity.v1 import messages_pb2
-from holdfast.capacity.operations import controls, verification
+from holdfast.capacity.operations import verification
 from holdfast.capacity.operations.access import event_not_found
+from holdfast.capacity.operations.controls import TakeOverControls
+from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.store import inventories, journal
 from holdfast.common import ids
 from holdfast.common.errors import DomainError
@@ -38,14 +40,12 @@ class InventoryServicer:
         """Take over newer controls."""
         if request.controls.organization_id != call.organization_id:
             raise event_not_found(request.controls.event_id)
-        section_id = ids.new_id()
-        applied = await self._front.run(
-            call, lambda transaction: controls.take_over(transaction, request.controls, section_id=section_id)
-        )
+        command = TakeOverControls(request.controls, section_id=ids.new_id())
+        applied = await self._front.submit(call, request.controls.event_id, command)
         if applied.unfinished:
             # Everybody sees already what it ended; the rows follow, a first chunk now, which may fail, the rest later.
             with contextlib.suppress(DomainError):
-                await self._front.tidy(call, request.controls.event_id)
+                await self._front.submit(call, request.controls.event_id, Tidy())
             self._wake()
         return pb.ApplyEventControlsResponse(
             inventory_version=applied.version, controls_version=applied.controls_version

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from holdfast.capacity.operations.sections import SectionsRead
+    from holdfast.capacity.rpc.events_of import EventsOf
     from holdfast.capacity.rpc.front import Front
     from holdfast.common.rpc_call import Call
 
@@ -56,27 +57,25 @@ def _hidden(call: Call) -> bool:
 class SectionServicer:
     """The admission areas of events."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, events: EventsOf) -> None:
         self._front = front
+        self._events = events
 
     async def create_section(self, request: pb.CreateSectionRequest, call: Call) -> pb.CreateSectionResponse:
         """Create a section."""
         settings = settings_of(request.section, [field.name for field, _ in request.section.ListFields()])
-        key, section_id = self._front.key(call, request, "CreateSection"), ids.new_id()
-        read = await self._front.run_knowing(
-            call,
-            request.event_id,
-            lambda transaction: operations.create_section(
-                transaction,
-                request.event_id,
-                section_id=section_id,
-                settings=settings,
-                total=request.section.total,
-                key=key,
-            ),
+        wanted = operations.NewSection(ids.new_id(), settings, request.section.total)
+        command = operations.CreateSections((wanted,), self._front.key(call, request, "CreateSection"))
+        made = await self._front.submit_knowing(call, request.event_id, command)
+        self._front.replayed(call, request, replayed=made.replayed)
+        return pb.CreateSectionResponse(section=await self._read(call, made.section_ids[0]))
+
+    async def _read(self, call: Call, section_id: str) -> section_pb2.Section:
+        """Read a section as it is now, for whoever may change it."""
+        read = await self._front.run(
+            call, lambda transaction: operations.get_section(transaction, section_id, hidden=True)
         )
-        self._front.replayed(call, request, replayed=read.replayed)
-        return pb.CreateSectionResponse(section=_first(read, call))
+        return _first(read, call)
 
     async def get_section(self, request: pb.GetSectionRequest, call: Call) -> pb.GetSectionResponse:
         """Read a section."""
@@ -127,20 +126,16 @@ class SectionServicer:
         """Change a section."""
         fields = updated_fields(request.section, request.update_mask, resource_name="section")
         settings = settings_of(request.section, fields)
-        key = self._front.key(call, request, "UpdateSection")
-        read = await self._front.run_tidying(
-            call,
-            lambda transaction: operations.update_section(
-                transaction,
-                request.section_id,
-                settings=settings,
-                total=request.section.total if "total" in fields else None,
-                etag=request.etag,
-                key=key,
-            ),
+        command = operations.UpdateSection(
+            request.section_id,
+            settings,
+            total=request.section.total if "total" in fields else None,
+            etag=request.etag,
+            key=self._front.key(call, request, "UpdateSection"),
         )
-        self._front.replayed(call, request, replayed=read.replayed)
-        return pb.UpdateSectionResponse(section=_first(read, call))
+        made = await self._front.submit(call, await self._events.section(call, request.section_id), command)
+        self._front.replayed(call, request, replayed=made.replayed)
+        return pb.UpdateSectionResponse(section=await self._read(call, request.section_id))
 
     async def get_totals(self, request: pb.GetTotalsRequest, call: Call) -> pb.GetTotalsResponse:
         """Add up an event's sections."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, tuple_, update
+from sqlalchemy import func, select, tuple_, update
 
 from holdfast.capacity.store.tables import event_inventories, inventory_changes
 from holdfast.common.message import OutgoingMessage
@@ -12,7 +12,6 @@ from holdfast.common.outbox import COUNTED_MAX, OutboxLag
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from datetime import datetime
 
     from sqlalchemy import Row
 
@@ -22,24 +21,6 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX = 262_144
 MESSAGE_TYPE = "inventory_changed"
 REPLAY_CHUNK = 500
-
-
-async def append(  # noqa: PLR0913 (the columns of the row)
-    transaction: Transaction, event_id: str, *, version: int, body: bytes, occur_time: datetime, traceparent: str | None
-) -> None:
-    """Append the change that a commit makes. ValueError when it is larger than a row may be."""
-    if len(body) > BODY_BYTES_MAX:
-        raise ValueError(f"a change of {len(body)} bytes does not fit the journal")
-    await transaction.execute(
-        insert(inventory_changes).values(
-            organization_id=transaction.organization_id,
-            event_id=event_id,
-            version=version,
-            body=body,
-            occur_time=occur_time,
-            traceparent=traceparent,
-        )
-    )
 
 
 async def page(transaction: Transaction, event_id: str, *, after_version: int, limit: int) -> list[bytes]:

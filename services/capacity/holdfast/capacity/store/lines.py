@@ -22,23 +22,6 @@ _COUNTERS: Final = {"ACTIVE": "held", "PENDING": "pending", "SOLD": "sold"}
 _NAMES: Final = ("total", *_COUNTERS.values())
 
 
-def line_values(line: Line) -> dict[str, Any]:
-    """Give the columns that lines of holds and of sales have in common."""
-    price = line.price
-    return {
-        "number": line.number,
-        "section_id": line.section_id,
-        "schedule_id": line.schedule_id,
-        "quantity": line.quantity,
-        "seats": list(line.seats),
-        "price_tier_id": None if price is None else price.price_tier_id,
-        "price_tier_version": None if price is None else price.price_tier_version,
-        "currency_code": None if price is None else price.total.currency_code,
-        "total_minor": None if price is None else price.total.minor,
-        "locked_price": None if price is None else price.body,
-    }
-
-
 def line_of(row: Row[Any]) -> Line:
     """Read a line."""
     price = None
@@ -55,6 +38,8 @@ def line_of(row: Row[Any]) -> Line:
         schedule_id=row.schedule_id,
         quantity=row.quantity,
         seats=tuple(row.seats),
+        labels=tuple(row.labels),
+        block_id=row.block_id,
         price=price,
     )
 

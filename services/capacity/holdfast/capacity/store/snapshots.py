@@ -100,6 +100,7 @@ async def _read(
         .where(
             sections.c.organization_id == transaction.organization_id,
             sections.c.event_id == select(moment.c.event_id).scalar_subquery(),
+            sections.c.delete_time.is_(None),
             *filters,
         )
         .order_by(sections.c.create_time, sections.c.id)

@@ -46,6 +46,8 @@ sections = Table(
     Column("visible", Boolean, nullable=False),
     Column("row_layout", JSONB),
     Column("taken", LargeBinary),
+    Column("layout_revision", Integer, nullable=False),
+    Column("delete_time", DateTime(timezone=True)),
     Column("crossed", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
@@ -69,6 +71,8 @@ holds = Table(
     Column("end_time", DateTime(timezone=True)),
     Column("void_cause", Text),
     Column("sale_id", Text),
+    Column("replaces_hold_id", Text),
+    Column("payment_time", DateTime(timezone=True)),
     Column("placed_version", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
 )
@@ -80,6 +84,8 @@ def _line() -> list[Column[object]]:
         Column("schedule_id", Text),
         Column("quantity", Integer, nullable=False),
         Column("seats", ARRAY(Integer), nullable=False),
+        Column("labels", ARRAY(Text), nullable=False),
+        Column("block_id", Text),
         Column("price_tier_id", Text),
         Column("price_tier_version", BigInteger),
         Column("currency_code", Text),
@@ -108,6 +114,7 @@ sales = Table(
     Column("state", Text, nullable=False),
     Column("order_reference", Text, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("update_time", DateTime(timezone=True)),
     Column("placed_version", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
 )
@@ -120,7 +127,57 @@ sale_lines = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     *_line(),
     Column("returned_quantity", Integer, nullable=False),
+    Column("returned_seats", ARRAY(Integer), nullable=False),
+    Column("exchanged_quantity", Integer, nullable=False),
+    Column("exchanged_seats", ARRAY(Integer), nullable=False),
     Column("cancelled", Boolean, nullable=False),
+)
+
+sale_returns = Table(
+    "sale_returns",
+    metadata,
+    Column("organization_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("sale_id", Text, nullable=False),
+    Column("return_to", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+)
+
+sale_return_lines = Table(
+    "sale_return_lines",
+    metadata,
+    Column("organization_id", Text, primary_key=True),
+    Column("return_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("quantity", Integer, nullable=False),
+    Column("seats", ARRAY(Integer), nullable=False),
+    Column("labels", ARRAY(Text), nullable=False),
+    Column("currency_code", Text),
+    Column("amount_minor", BigInteger),
+    Column("block_id", Text),
+)
+
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("organization_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("section_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("seats", ARRAY(Integer), nullable=False),
+    Column("labels", ARRAY(Text), nullable=False),
+    Column("initial_quantity", Integer, nullable=False),
+    Column("taken_quantity", Integer, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("update_time", DateTime(timezone=True), nullable=False),
+    Column("end_time", DateTime(timezone=True)),
+    Column("revision", BigInteger, nullable=False),
 )
 
 seat_claims = Table(
@@ -129,7 +186,8 @@ seat_claims = Table(
     Column("organization_id", Text, primary_key=True),
     Column("section_id", Text, primary_key=True),
     Column("seat_index", Integer, primary_key=True, autoincrement=False),
-    Column("hold_id", Text, nullable=False),
+    Column("hold_id", Text),
+    Column("block_id", Text),
 )
 
 voids = Table(
@@ -156,6 +214,16 @@ inventory_changes = Table(
     Column("traceparent", Text),
     Column("publish_time", DateTime(timezone=True)),
     Column("publish_epoch", BigInteger),
+)
+
+inventory_checkpoints = Table(
+    "inventory_checkpoints",
+    metadata,
+    Column("organization_id", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("occur_time", DateTime(timezone=True), nullable=False),
+    Column("body", LargeBinary, nullable=False),
 )
 
 due_work = Table(

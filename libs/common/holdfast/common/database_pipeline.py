@@ -1,0 +1,96 @@
+"""A transaction of few round trips: statements travel together, BEGIN with the first of them, COMMIT with the last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from opentelemetry.trace import SpanKind
+from psycopg.pq import TransactionStatus
+
+from holdfast.common import telemetry
+from holdfast.common.database_transaction import driver_of
+from holdfast.common.roles import ORGANIZATION_SETTING
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with `$1`, `$2` … and its values."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+_BEGIN: Final = Statement("BEGIN")
+_SET_ORGANIZATION: Final = f"SELECT set_config('{ORGANIZATION_SETTING}', $1, true)"
+
+
+class Pipeline:
+    """An open transaction of one organization. Operations get one from `Database.run_pipeline`; it ends when they do.
+
+    Nothing is sent before the first `send`, which carries BEGIN too. Statements see what those before them did. The
+    first one that fails ends the transaction: those behind it are not executed.
+    """
+
+    __slots__ = ("_connection", "_opening", "_organization_id", "last", "schema")
+
+    def __init__(self, connection: AsyncConnection, *, schema: str, organization_id: str) -> None:
+        self._connection = connection
+        self._organization_id = organization_id
+        self._opening: tuple[Statement, ...] = (_BEGIN, Statement(_SET_ORGANIZATION, (organization_id,)))
+        self.schema = schema
+        self.last: list[Statement] = []
+        """What travels with COMMIT; the operation's to fill."""
+
+    @property
+    def organization_id(self) -> str:
+        """Whose rows are visible."""
+        return self._organization_id
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was sent."""
+        return not self._opening
+
+    async def send(self, *statements: Statement) -> list[Rows]:
+        """Send statements in one round trip; gives the rows of each. Raises psycopg.Error of the first that fails."""
+        if not telemetry.is_recorded():
+            return await self._send(statements)
+        attributes: dict[str, str | int] = {
+            "db.system.name": "postgresql",
+            "db.namespace": self.schema,
+            "db.operation.batch.size": len(statements),
+        }
+        with telemetry.span("pipeline", kind=SpanKind.CLIENT, attributes=attributes):
+            return await self._send(statements)
+
+    async def _send(self, statements: tuple[Statement, ...]) -> list[Rows]:
+        driver = driver_of(self._connection)
+        opening, self._opening = self._opening, ()
+        cursors = []
+        try:
+            async with driver.pipeline():
+                for statement in (*opening, *statements):
+                    cursor = psycopg.AsyncRawCursor(driver)
+                    await cursor.execute(statement.sql, statement.values)
+                    cursors.append(cursor)
+            return [
+                await cursor.fetchall() if cursor.description is not None else [] for cursor in cursors[len(opening) :]
+            ]
+        except psycopg.OperationalError:
+            if driver.closed:
+                # Asked through SQLAlchemy, so that it throws away all connections of before the loss.
+                await self._connection.exec_driver_sql("SELECT 1")
+            raise
+
+    async def roll_back(self) -> None:
+        """Undo what was sent."""
+        driver = driver_of(self._connection)
+        if not driver.closed and driver.info.transaction_status is not TransactionStatus.IDLE:
+            await driver.rollback()

@@ -1,0 +1,111 @@
+"""Whether the places of lines are free, after reclaiming those of holds whose time is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from holdfast.capacity.domain.bitmaps import mask_of
+from holdfast.capacity.domain.inventory import TidyFirst
+from holdfast.capacity.domain.times import instant
+from holdfast.common.errors import DomainError, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from holdfast.capacity.domain.holds import Line
+    from holdfast.capacity.domain.inventory import Inventory
+
+SEATS_TOLD_MAX: Final = 100
+
+
+def wanted_places(lines: Iterable[Line]) -> dict[str, int]:
+    """Add up the places of lines by section."""
+    sums: dict[str, int] = {}
+    for line in lines:
+        sums[line.section_id] = sums.get(line.section_id, 0) + line.quantity
+    return sums
+
+
+def seat_names(labels: Iterable[str]) -> str:
+    """Write labels as an error's metadata has them: in order, with commas, as many as fit."""
+    names = list(labels)
+    return ",".join(names[:SEATS_TOLD_MAX])
+
+
+def check_places(inventory: Inventory, lines: Sequence[Line]) -> None:
+    """Raise INSUFFICIENT_CAPACITY or SEATS_TAKEN unless the places of lines are free, after reclaiming what expired."""
+    open_places: dict[str, int] = {}
+    for line in lines:
+        if line.block_id is not None:
+            _check_block_places(inventory, line)
+        else:
+            open_places[line.section_id] = open_places.get(line.section_id, 0) + line.quantity
+            if line.seats:
+                _check_seats(inventory, line)
+    for section_id, quantity in open_places.items():
+        counters = inventory.sections[section_id].counters
+        if counters.available < quantity:
+            _check_short(inventory, section_id, quantity)
+
+
+def _check_short(inventory: Inventory, section_id: str, quantity: int) -> None:
+    inventory.reclaim(section_id, quantity)
+    available = inventory.sections[section_id].counters.available
+    if available >= quantity:
+        return
+    if inventory.untidied(section_id):
+        raise TidyFirst(inventory.event_id)
+    metadata = {
+        "section_id": section_id,
+        "available": str(available),
+        "inventory_version": str(inventory.version),
+    }
+    next_time = inventory.next_expire_times.get(section_id)
+    if next_time is not None:
+        metadata["next_change_time"] = instant(next_time)
+    raise DomainError(Reason.INSUFFICIENT_CAPACITY, "fewer places are free than asked for", metadata=metadata)
+
+
+def _check_seats(inventory: Inventory, line: Line) -> None:
+    seating = inventory.seatings[line.section_id]
+    wanted = mask_of(line.seats)
+    if seating.taken & wanted:
+        inventory.reclaim_seats(line.section_id, wanted)
+        taken = seating.taken & wanted
+        if taken:
+            if inventory.untidied(line.section_id):
+                raise TidyFirst(inventory.event_id)
+            raise _seats_taken(inventory, line, taken)
+
+
+def _seats_taken(inventory: Inventory, line: Line, taken: int) -> DomainError:
+    names = [label for seat, label in zip(line.seats, line.labels, strict=True) if taken >> seat & 1]
+    return DomainError(
+        Reason.SEATS_TAKEN,
+        "seats are taken",
+        metadata={
+            "section_id": line.section_id,
+            "seats": seat_names(names),
+            "available": str(inventory.sections[line.section_id].counters.available),
+            "inventory_version": str(inventory.version),
+        },
+    )
+
+
+def _check_block_places(inventory: Inventory, line: Line) -> None:
+    block = inventory.blocks.now[line.block_id or ""]
+    if line.seats:
+        outside = mask_of(line.seats) & ~mask_of(block.seats)
+        if outside:
+            raise _seats_taken(inventory, line, outside)
+    if block.ended or block.quantity < line.quantity:
+        raise DomainError(
+            Reason.INSUFFICIENT_CAPACITY,
+            "fewer places are left in the block than asked for",
+            metadata={
+                "section_id": line.section_id,
+                "block_id": block.block_id,
+                "available": "0" if block.ended else str(block.quantity),
+                "inventory_version": str(inventory.version),
+            },
+        )

@@ -1,0 +1,57 @@
+"""The seats of a section as they stand under the event's lock: which are taken, and by whom the commit lets them be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from holdfast.capacity.domain.layouts import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class SeatOwner:
+    """Who has a seat: a hold, which keeps it when it is sold, or a block."""
+
+    hold_id: str | None = None
+    block_id: str | None = None
+
+
+@dataclass(slots=True)
+class Seating:
+    """`taken` is a bitmap: bit n is set while seat n is claimed. `claims` are owners after the commit, None = free."""
+
+    layout: Layout
+    taken: int
+    before: int = field(default=-1)
+    claims: dict[int, SeatOwner | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.before < 0:
+            self.before = self.taken
+
+    def claim(self, seats: Iterable[int], owner: SeatOwner) -> None:
+        """Let an owner have seats."""
+        for seat in seats:
+            self.taken |= 1 << seat
+            self.claims[seat] = owner
+
+    def free(self, seats: Iterable[int]) -> None:
+        """Let nobody have seats."""
+        for seat in seats:
+            self.taken &= ~(1 << seat)
+            self.claims[seat] = None
+
+    @property
+    def freed_rows(self) -> list[int]:
+        """Seats whose claim of before the commit goes, in order; some of them get another."""
+        return sorted(seat for seat in self.claims if self.before >> seat & 1)
+
+    @property
+    def claimed_rows(self) -> list[tuple[int, SeatOwner]]:
+        """Seats that get a claim, in order."""
+        return sorted(
+            ((seat, owner) for seat, owner in self.claims.items() if owner is not None), key=lambda one: one[0]
+        )

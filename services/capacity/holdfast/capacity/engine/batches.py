@@ -1,0 +1,246 @@
+"""A batch: one transaction of two round trips that decides many commands of one event.
+
+What the callers get is what was committed. A refusal is an answer and fails nothing else. When the database fails, the
+whole batch runs again; the ids of what commands make were given before the first attempt, so that an attempt after an
+unknown commit finds what the one before it did. An item that the database refuses is found by splitting the batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import psycopg
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from holdfast.capacity.domain.inventory import TidyFirst
+from holdfast.capacity.engine.needs import Needs
+from holdfast.capacity.engine.queues import Item, Queues
+from holdfast.capacity.engine.reading import Reader
+from holdfast.capacity.engine.writing import JournalRowTooLargeError, write
+from holdfast.common.errors import DomainError, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from holdfast.api.capacity.v1 import messages_pb2
+    from holdfast.capacity.engine.layouts import Layouts
+    from holdfast.capacity.engine.unit import Command, Unit
+    from holdfast.common.database import Database, Pipeline
+    from holdfast.common.metrics import Metrics
+
+R = TypeVar("R")
+
+LOCK_ATTEMPTS_MAX: Final = 3
+"""How often a batch waits for the event's lock before its callers are told that too much is waiting."""
+TIDY_MAX: Final = 200
+"""Commits that tidy for one request: a request for 50,000 places may have to wait for 50,000 expired holds."""
+COLLISIONS_MAX: Final = 3
+"""How often a batch runs again because another replica used one of its keys for another event in the meantime."""
+LOCK_NOT_AVAILABLE: Final = "55P03"
+KEY_CONSTRAINTS: Final = frozenset({"holds_request", "requests_pkey"})
+
+logger = structlog.get_logger(__name__)
+
+
+class FaultyItemError(Exception):
+    """An item whose rules failed otherwise than by a refusal: a fault of ours."""
+
+    def __init__(self, item: Item, fault: Exception) -> None:
+        super().__init__(str(fault))
+        self.item = item
+        self.fault = fault
+
+
+class Engine:
+    """The way to an event's inventory. `tidying(event_id)` makes the command that brings rows up to date.
+
+    `observe` is told every change that this process committed.
+    """
+
+    def __init__(  # noqa: PLR0913 (the composition root names each of them)
+        self,
+        *,
+        database: Database,
+        layouts: Layouts,
+        metrics: Metrics,
+        workers_max: int,
+        tidying: Callable[[], Command[Any]],
+        observe: Callable[[messages_pb2.InventoryChanged], None] | None = None,
+    ) -> None:
+        self._database = database
+        self._reader = Reader(layouts)
+        self._metrics = metrics
+        self._tidying = tidying
+        self._observe = observe
+        self.queues = Queues(self._work, workers_max=workers_max, metrics=metrics)
+        self._stages = {stage: metrics.engine_batch_seconds.labels(stage) for stage in ("read", "decide", "commit")}
+
+    def submit(self, organization_id: str, event_id: str, command: Command[R], *, deadline: float) -> Awaitable[R]:
+        """Decide a command in a batch of its event and give its answer once it is committed. `deadline`: `loop.time()`.
+
+        Raises the command's DomainError, EVENT_NOT_FOUND, OVERLOADED, DEPENDENCY_UNAVAILABLE, DEADLINE_EXCEEDED.
+        """
+        return self.queues.submit(organization_id, event_id, command, deadline=deadline)
+
+    async def close(self) -> None:
+        """Finish the batches under way."""
+        await self.queues.close()
+
+    async def _work(self, organization_id: str, event_id: str, items: list[Item]) -> list[Item]:
+        """Decide and answer items; gives those back that are to be decided again. Never raises."""
+        self._metrics.engine_batch_size.observe(len(items))
+        await self._run(organization_id, event_id, items)
+        again = [item for item in items if item.again]
+        if any(item.tidied for item in again):
+            await self._tidy_for(organization_id, event_id, again)
+        for item in items:
+            if not item.again:
+                if isinstance(item.error, DomainError):
+                    self._metrics.engine_refusals_total.labels(item.error.reason.value).inc()
+                item.done(item)
+        return [item for item in again if item.again]
+
+    async def _tidy_for(self, organization_id: str, event_id: str, again: list[Item]) -> None:
+        """Bring the event's rows up to date in a commit of its own, for items that wait for the places."""
+        tidy = Item(self._tidying(), deadline=0.0, done=lambda _: None, arrived=0.0)
+        await self._run(organization_id, event_id, [tidy])
+        for item in again:
+            if not item.tidied:
+                continue
+            if tidy.error is not None:
+                item.error, item.again = tidy.error, False
+            elif item.tidied > TIDY_MAX:
+                item.error, item.again = _too_much_to_tidy(), False
+
+    async def _run(self, organization_id: str, event_id: str, items: list[Item]) -> None:
+        """Decide items in one commit, or, when one fails it, in several. Never raises: items have the errors."""
+        collisions = locks = 0
+        while items:
+            attempt = _Attempt(self, event_id, items, again=collisions > 0)
+            try:
+                await self._database.run_pipeline(attempt.run, organization_id=organization_id)
+            except FaultyItemError as faulty:
+                logger.exception("a command failed", event_id=event_id)
+                faulty.item.error = faulty.fault
+                items = [item for item in items if item is not faulty.item]
+            except (DBAPIError, psycopg.Error, JournalRowTooLargeError) as error:
+                if _is_key_collision(error) and collisions < COLLISIONS_MAX:
+                    collisions += 1
+                elif len(items) > 1:
+                    await self._split(organization_id, event_id, items)
+                    return
+                else:
+                    _fail(items, _refused_by_database(error))
+                    return
+            except Exception as error:  # noqa: BLE001 (whatever it was, nobody may wait for ever)
+                locks += 1
+                if _sqlstate(error) != LOCK_NOT_AVAILABLE or locks >= LOCK_ATTEMPTS_MAX:
+                    _fail(items, error)
+                    return
+            else:
+                self._metrics.holds_expired_total.inc(attempt.expired)
+                if attempt.change is not None and self._observe is not None:
+                    self._observe(attempt.change)
+                return
+
+    async def _split(self, organization_id: str, event_id: str, items: list[Item]) -> None:
+        """Decide the halves in commits of their own, the earlier arrivals first."""
+        self._metrics.engine_splits_total.inc()
+        middle = len(items) // 2
+        await self._run(organization_id, event_id, items[:middle])
+        await self._run(organization_id, event_id, items[middle:])
+
+
+def _fail(items: list[Item], error: BaseException) -> None:
+    for item in items:
+        item.error, item.again = error, False
+
+
+def _too_much_to_tidy() -> DomainError:
+    return DomainError(
+        Reason.OVERLOADED,
+        "too many holds of the event end at once",
+        metadata={"queue": "tidying"},
+        retry_after_seconds=1.0,
+    )
+
+
+class _Attempt:
+    """One run of a batch's transaction; the database may run it several times."""
+
+    __slots__ = ("_engine", "_event_id", "_items", "_runs", "change", "expired")
+
+    def __init__(self, engine: Engine, event_id: str, items: list[Item], *, again: bool) -> None:
+        self._engine = engine
+        self._event_id = event_id
+        self._items = items
+        self._runs = int(again)
+        self.change: messages_pb2.InventoryChanged | None = None
+        self.expired = 0
+
+    async def run(self, pipeline: Pipeline) -> None:
+        """Read, decide, and leave what is to be written to travel with COMMIT."""
+        clock = asyncio.get_running_loop().time
+        stages = self._engine._stages  # noqa: SLF001 (a part of the engine)
+        needs = Needs(again=self._runs > 0)
+        self._runs += 1
+        for item in self._items:
+            item.error, item.result, item.again = None, None, False
+            item.command.need(needs)
+        started = clock()
+        unit = await self._engine._reader.read(pipeline, self._event_id, needs)  # noqa: SLF001 (as above)
+        read = clock()
+        stages["read"].observe(read - started)
+        if unit is None:
+            for item in self._items:
+                item.error = DomainError(
+                    Reason.EVENT_NOT_FOUND, "there is no such event", metadata={"event_id": self._event_id}
+                )
+            return
+        due_before = unit.inventory.due_time
+        self._decide(unit)
+        pipeline.last, self.change = write(unit, due_before=due_before) if unit.dirty else ([], None)
+        self.expired = unit.inventory.expired_count
+        stages["decide"].observe(clock() - read)
+
+    def _decide(self, unit: Unit) -> None:
+        inventory = unit.inventory
+        for item in self._items:
+            if inventory.full:
+                item.again = True
+                continue
+            try:
+                item.result = item.command.decide(unit)
+            except DomainError as error:
+                item.error = error
+            except TidyFirst:
+                item.again = True
+                item.tidied += 1
+            except Exception as fault:
+                raise FaultyItemError(item, fault) from fault
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    cause = error.__cause__ if isinstance(error, DomainError) else error
+    if isinstance(cause, DBAPIError):
+        cause = cause.orig
+    return cause.sqlstate if isinstance(cause, psycopg.Error) else None
+
+
+def _constraint(error: BaseException) -> str | None:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return cause.diag.constraint_name if isinstance(cause, psycopg.Error) else None
+
+
+def _is_key_collision(error: BaseException) -> bool:
+    return _sqlstate(error) == "23505" and _constraint(error) in KEY_CONSTRAINTS
+
+
+def _refused_by_database(error: Exception) -> Exception:
+    """Tell a caller what the database refused. A guard that speaks up is a fault of ours, except for seats."""
+    if _sqlstate(error) == "23505" and _constraint(error) == "seat_claims_pkey":
+        logger.error("seats are claimed that the bitmap shows free", exc_info=error)
+        return DomainError(Reason.SEATS_TAKEN, "seats are taken", retry_after_seconds=None)
+    return error

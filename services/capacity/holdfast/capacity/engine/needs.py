@@ -1,0 +1,51 @@
+"""What the requests of a batch need to see of an event's inventory, so that one round trip reads it all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from holdfast.capacity.engine.reading import Reader
+    from holdfast.capacity.engine.unit import Unit
+    from holdfast.common.database import Pipeline
+    from holdfast.common.idempotency import RequestKey
+
+    More = Callable[[Unit, Pipeline, Reader], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Needs:
+    """Ids of what is needed; what there is not is simply not found.
+
+    `wanted` is how many places of a section the requests want together, `wanted_seats` the labels. `hold_keys` are
+    (placed by, request id). `claimed` are pairs of customer and price tier. `again` tells that an earlier attempt of
+    the same batch may have taken effect. `make` makes the row of an event that is seen for the first time.
+    `more` reads what a command alone can say, once the rest is there.
+    """
+
+    again: bool = False
+    make: bool = False
+    all_sections: bool = False
+    sections: set[str] = field(default_factory=set)
+    holds: set[str] = field(default_factory=set)
+    hold_keys: set[tuple[str, str]] = field(default_factory=set)
+    sales: set[str] = field(default_factory=set)
+    blocks: set[str] = field(default_factory=set)
+    keys: set[RequestKey] = field(default_factory=set)
+    claimed: set[tuple[str, str]] = field(default_factory=set)
+    wanted: dict[str, int] = field(default_factory=dict)
+    wanted_seats: dict[str, set[str]] = field(default_factory=dict)
+    more: list[More] = field(default_factory=list)
+
+    def want(self, section_id: str, quantity: int) -> None:
+        """Add up the places that requests want of a section."""
+        self.sections.add(section_id)
+        self.wanted[section_id] = self.wanted.get(section_id, 0) + quantity
+
+    def want_seats(self, section_id: str, labels: tuple[str, ...]) -> None:
+        """Add seats that a request wants."""
+        self.want(section_id, len(labels))
+        self.wanted_seats.setdefault(section_id, set()).update(labels)

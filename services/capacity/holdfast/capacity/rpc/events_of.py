@@ -1,0 +1,90 @@
+"""Which event a section or a hold is of. It never changes, so what is known stays true."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from holdfast.capacity.operations import reading
+from holdfast.capacity.operations.access import hold_not_found, section_not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.capacity.rpc.front import Front
+    from holdfast.common.rpc_call import Call
+
+KNOWN_MAX: Final = 100_000
+
+Place = tuple[str, str | None]
+"""The event of a section, and its date if it is for one only."""
+V = TypeVar("V")
+
+
+class Known(Generic[V]):
+    """What is known by organization and id; bounded, oldest out first."""
+
+    __slots__ = ("_known", "_limit")
+
+    def __init__(self, limit: int = KNOWN_MAX) -> None:
+        self._limit = limit
+        self._known: OrderedDict[tuple[str, str], V] = OrderedDict()
+
+    def get(self, organization_id: str, key: str) -> V | None:
+        """Give what is known; None if nothing is."""
+        return self._known.get((organization_id, key))
+
+    def put(self, organization_id: str, key: str, value: V) -> None:
+        """Take over what was read."""
+        self._known[organization_id, key] = value
+        if len(self._known) > self._limit:
+            self._known.popitem(last=False)
+
+
+class EventsOf:
+    """Finds events, from memory or in one read."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._sections: Known[Place] = Known()
+        self._holds: Known[str] = Known()
+
+    def known_section(self, organization_id: str, section_id: str) -> Place | None:
+        """Give the event and date of a section if they are at hand."""
+        return self._sections.get(organization_id, section_id)
+
+    async def sections(self, call: Call, section_ids: Sequence[str]) -> list[Place]:
+        """Give the event and date of each section; SECTION_NOT_FOUND."""
+        organization_id = call.organization_id
+        unknown = {each for each in section_ids if self._sections.get(organization_id, each) is None}
+        if unknown:
+            found = await self._front.run(
+                call, lambda transaction: reading.places_of_sections(transaction, sorted(unknown))
+            )
+            for section_id, known in found.items():
+                self._sections.put(organization_id, section_id, known)
+        places: list[Place] = []
+        for section_id in section_ids:
+            place = self._sections.get(organization_id, section_id)
+            if place is None:
+                raise section_not_found(section_id)
+            places.append(place)
+        return places
+
+    async def section(self, call: Call, section_id: str) -> str:
+        """Give the event of a section; SECTION_NOT_FOUND."""
+        return (await self.sections(call, [section_id]))[0][0]
+
+    def know_hold(self, organization_id: str, hold_id: str, event_id: str) -> None:
+        """Take over the event of a hold."""
+        self._holds.put(organization_id, hold_id, event_id)
+
+    async def hold(self, call: Call, hold_id: str) -> str:
+        """Give the event of a hold; HOLD_NOT_FOUND."""
+        event_id = self._holds.get(call.organization_id, hold_id)
+        if event_id is None:
+            event_id = await self._front.run(call, lambda transaction: reading.event_of_hold(transaction, hold_id))
+            if event_id is None:
+                raise hold_not_found(hold_id)
+            self.know_hold(call.organization_id, hold_id, event_id)
+        return event_id
