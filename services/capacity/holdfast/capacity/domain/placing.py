@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.capacity.domain.sections import Section
 
 
+SELLING: Final = frozenset({EventState.ON_SALE, EventState.SOLD_OUT})
 SEATS_MAX: Final = 1000
 """The most seats of one hold: what a hold says of itself must fit the journal."""
 
@@ -98,7 +99,9 @@ def place(inventory: Inventory, request: PlaceRequest) -> Hold:
             "the sections are of another event",
             metadata={"event_ids": f"{inventory.event_id},{request.event_id}"},
         )
-    check_event(inventory)
+    if not inventory.admits:
+        check_event(inventory)
+        inventory.admits = True
     ttl_seconds = _ttl_seconds(inventory, request)
     lines = resolve_lines(inventory, request.lines, first_number=1)
     check_distinct(lines, request.lines)
@@ -134,9 +137,7 @@ def check_event(inventory: Inventory) -> None:
         raise DomainError(Reason.EVENT_CANCELLED, "the event is cancelled", metadata=event)
     if state is EventState.POSTPONED:
         raise DomainError(Reason.EVENT_POSTPONED, "the event is postponed", metadata=event)
-    sells = state in {EventState.ON_SALE, EventState.SOLD_OUT} or (
-        state is EventState.IN_PROGRESS and controls.sells_at_the_door
-    )
+    sells = state in SELLING or (state is EventState.IN_PROGRESS and controls.sells_at_the_door)
     if not sells or controls.deleted:
         raise DomainError(
             Reason.EVENT_NOT_ON_SALE, "the event is not on sale", metadata={**event, "state": state.value}
@@ -170,17 +171,17 @@ def _ttl_seconds(inventory: Inventory, request: PlaceRequest) -> int:
 
 def resolve_lines(inventory: Inventory, wanted: Sequence[LineRequest], *, first_number: int) -> tuple[Line, ...]:
     """Say which places are asked for: sections, dates and seats that there are, open, and on sale."""
-    lines = tuple(_line(inventory, each, number) for number, each in enumerate(wanted, start=first_number))
-    if sum(len(line.seats) for line in lines) > SEATS_MAX:
+    lines = tuple([_line(inventory, each, number) for number, each in enumerate(wanted, first_number)])
+    if sum([len(line.seats) for line in lines]) > SEATS_MAX:
         raise invalid(wanted[0].path("seats"), f"a hold has at most {SEATS_MAX} seats")
     return lines
 
 
 def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
     section = inventory.section(wanted.section_id)
-    schedule = _schedule(inventory, wanted, section.schedule_id)
-    if schedule is not None:
-        _check_schedule(inventory, schedule)
+    date = (section.schedule_id, wanted.schedule_id)
+    if date not in inventory.open_dates:
+        inventory.open_dates[date] = _open_date(inventory, wanted, section.schedule_id)
     if not section.active:
         raise DomainError(Reason.SECTION_CLOSED, "the section is closed", metadata={"section_id": section.section_id})
     if wanted.block_id is not None:
@@ -188,7 +189,7 @@ def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
     return Line(
         number=number,
         section_id=section.section_id,
-        schedule_id=None if schedule is None else schedule.schedule_id,
+        schedule_id=inventory.open_dates[date],
         quantity=wanted.quantity,
         seats=find_seats(inventory, section, wanted) if section.seated or wanted.labels else (),
         price=None if wanted.lock is None else wanted.lock.price,
@@ -214,6 +215,14 @@ def find_seats(inventory: Inventory, section: Section, wanted: LineRequest) -> t
             metadata={"section_id": section.section_id, "seats": seat_names(wanted.labels)},
         )
     return inventory.seatings[section.section_id].layout.indexes(wanted.labels, section_id=section.section_id)
+
+
+def _open_date(inventory: Inventory, wanted: LineRequest, of_section: str | None) -> str | None:
+    schedule = _schedule(inventory, wanted, of_section)
+    if schedule is None:
+        return None
+    _check_schedule(inventory, schedule)
+    return schedule.schedule_id
 
 
 def _schedule(inventory: Inventory, wanted: LineRequest, of_section: str | None) -> ScheduleControls | None:
