@@ -48,6 +48,7 @@ class Pricing:
     peers: dict[str, Peer]
     database: TestDatabase
     neighbours: tuple[RpcServer, ...]
+    nats_url: str
     organization_id: str = field(default_factory=new_id)
 
     def principal(self, role: str, organization_id: str = "") -> Principal:
@@ -150,7 +151,9 @@ async def running(database: TestDatabase, nats_url: str, identity_dir: Path) -> 
     for peer in peers.values():
         await peer.start()
     try:
-        yield Pricing(app=app, world=world, peers=peers, database=database, neighbours=(events, capacity))
+        yield Pricing(
+            app=app, world=world, peers=peers, database=database, neighbours=(events, capacity), nats_url=nats_url
+        )
     finally:
         for peer in peers.values():
             await peer.close()

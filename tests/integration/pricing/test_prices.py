@@ -108,18 +108,6 @@ async def test_a_changed_price_is_locked_by_the_next_call(pricing: Pricing) -> N
         assert outcome.lock.price.price_tier_version == price - 99
 
 
-async def test_locking_writes_nothing(pricing: Pricing) -> None:
-    tier = await pricing.create(pricing.event())
-    tables = (
-        "SELECT (SELECT count(*) FROM pricing.price_tiers), (SELECT count(*) FROM pricing.price_tier_versions),"
-        " (SELECT count(*) FROM pricing.outbox), (SELECT count(*) FROM pricing.requests)"
-    )
-    before = pricing.rows(tables), pricing.rows("SELECT xmin::text FROM pricing.price_tiers WHERE id = %s", tier.id)
-    await pricing.lock(line(tier), line(tier, quantity=3))
-    after = pricing.rows(tables), pricing.rows("SELECT xmin::text FROM pricing.price_tiers WHERE id = %s", tier.id)
-    assert before == after
-
-
 async def test_each_line_of_a_batch_has_its_own_outcome_in_order(pricing: Pricing) -> None:
     event_id = pricing.event()
     section_id, schedule_id = pricing.world.add_section(event_id), pricing.world.add_schedule(event_id)

@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from holdfast.api.pricing.v1 import price_tier_pb2
 from holdfast.common.money import Money
-from holdfast.pricing.domain.price_tiers import PriceTerms, PriceTier
+from holdfast.pricing.domain.price_tiers import PriceTerms, PriceTier, TierVersion
 from holdfast.pricing.domain.terms import TermsChange, create_terms
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -34,18 +34,29 @@ def terms(**change: Any) -> PriceTerms:
 
 
 def price_tier(**change: Any) -> PriceTier:
-    identity = {key: change.pop(key) for key in ("id", "organization_id", "event_id") if key in change}
+    version = tier_version(**change)
     return PriceTier(
+        id=version.price_tier_id,
+        organization_id=version.organization_id,
+        event_id=version.event_id,
+        terms=version.terms,
+        version=version.version,
+        create_time=NOW,
+        update_time=NOW,
+    )
+
+
+def tier_version(**change: Any) -> TierVersion:
+    identity = {key: change.pop(key) for key in ("price_tier_id", "organization_id", "event_id") if key in change}
+    return TierVersion(
         **{
-            "id": "0195d3e0-0000-7000-8000-000000000001",
+            "price_tier_id": "0195d3e0-0000-7000-8000-000000000001",
             "organization_id": "0195d3e0-0000-7000-8000-000000000002",
             "event_id": "0195d3e0-0000-7000-8000-000000000003",
             **identity,
         },
         terms=terms(**change),
         version=3,
-        create_time=NOW,
-        update_time=NOW,
     )
 
 

@@ -9,7 +9,7 @@ from holdfast.api.pricing.v1 import locked_price_pb2, price_tier_pb2, quote_serv
 from holdfast.common.errors import DomainError, FieldViolation, Reason, invalid
 from holdfast.common.money import Money
 from holdfast.common.protobuf import from_money, to_datetime, to_money, to_timestamp
-from holdfast.pricing.domain.price_locks import LockLine
+from holdfast.pricing.domain.price_locks import EarlierLock, LockLine
 from holdfast.pricing.domain.rates import parse_percent, parse_rate, percent_string, rate_string
 from holdfast.pricing.domain.terms import MONEY_FIELDS, TermsChange
 
@@ -145,13 +145,18 @@ def price_breakdown(price: Breakdown) -> locked_price_pb2.PriceBreakdown:
 
 def lock_line(line: quote_service_pb2.LockPriceLine) -> LockLine:
     """Read a line of LockPrices; ids in their canonical lower-case form."""
+    earlier = None
+    if line.HasField("price_tier_version"):
+        lock_time = to_datetime(line.price_lock_time, field="price_lock_time")
+        earlier = EarlierLock(version=line.price_tier_version, lock_time=lock_time)
     return LockLine(
-        price_tier_id=line.price_tier_id.lower(),
-        organization_id=line.organization_id.lower(),
-        event_id=line.event_id.lower(),
-        section_id=line.section_id.lower(),
-        schedule_id=line.schedule_id.lower() or None,
-        quantity=line.quantity,
+        line.price_tier_id.lower(),
+        line.organization_id.lower(),
+        line.event_id.lower(),
+        line.section_id.lower(),
+        line.schedule_id.lower() or None,
+        line.quantity,
+        earlier,
     )
 
 
@@ -164,20 +169,21 @@ def price_refusal(refusal: PriceRefusal) -> quote_service_pb2.LockPriceOutcome:
 
 def price_lock(outcome: PriceLock, price: locked_price_pb2.PriceBreakdown) -> quote_service_pb2.LockPriceOutcome:
     """Give the lock of a line, with its price as `price_breakdown` gives it."""
-    terms = outcome.price_tier.terms
+    tier, terms = outcome.tier, outcome.tier.terms
     lock = quote_service_pb2.PriceLock(
         price=locked_price_pb2.LockedPrice(
-            price_tier_id=outcome.price_tier.id,
-            price_tier_version=outcome.price_tier.version,
+            price_tier_id=tier.price_tier_id,
+            price_tier_version=tier.version,
             price_tier_name=terms.name,
             breakdown=price,
             lock_time=to_timestamp(outcome.lock_time),
         ),
         expire_time=to_timestamp(outcome.expire_time),
-        max_per_order=terms.max_per_order or 0,
-        max_per_customer=terms.max_per_customer or 0,
     )
-    _set_window(lock, terms)
+    if not outcome.again:
+        lock.max_per_order = terms.max_per_order or 0
+        lock.max_per_customer = terms.max_per_customer or 0
+        _set_window(lock, terms)
     return quote_service_pb2.LockPriceOutcome(lock=lock)
 
 

@@ -64,3 +64,14 @@ class PriceTier:
     def etag(self) -> str:
         """Give what changes with every change."""
         return str(self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class TierVersion:
+    """What one version of a tier says. It never changes, so whoever has read it may keep it."""
+
+    organization_id: str
+    price_tier_id: str
+    event_id: str
+    version: int
+    terms: PriceTerms

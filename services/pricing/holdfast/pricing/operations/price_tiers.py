@@ -132,11 +132,10 @@ def not_found(price_tier_id: str) -> DomainError:
 
 
 async def _read(transaction: Transaction, price_tier_id: str) -> tuple[PriceTier, datetime]:
-    read_time, found = await price_tiers.find(transaction, [price_tier_id])
-    tier = found.get(price_tier_id)
-    if tier is None:
+    found = await price_tiers.find(transaction, price_tier_id)
+    if found is None:
         raise not_found(price_tier_id)
-    return tier, read_time
+    return found
 
 
 async def _publish(transaction: Transaction, tier: PriceTier, key: RequestKey | None) -> None:

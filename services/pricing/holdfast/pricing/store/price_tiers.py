@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ARRAY, Text, and_, any_, bindparam, func, insert, literal, select, true, tuple_, update
+from sqlalchemy import and_, bindparam, func, insert, select, true, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from holdfast.common.errors import DomainError, FieldViolation, Reason
@@ -13,27 +13,20 @@ from holdfast.pricing.domain.price_tiers import PriceTerms, PriceTier
 from holdfast.pricing.store.tables import price_tier_versions, price_tiers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, CursorResult, Executable, RowMapping
 
     from holdfast.common.database import Transaction
 
-_TERMS: Final = tuple(field.name for field in fields(PriceTerms))
+TERMS: Final = tuple(field.name for field in fields(PriceTerms))
+"""The columns of terms, in both tables."""
 _NAME_INDEX: Final = "price_tiers_name"
-_ONE: Final = select(literal(1).label("one")).subquery("one")
-_FIND: Final = select(func.clock_timestamp().label("read_time"), *price_tiers.c).select_from(
-    _ONE.outerjoin(
-        price_tiers,
-        and_(
-            price_tiers.c.organization_id == bindparam("of_organization"),
-            price_tiers.c.id == any_(bindparam("ids", type_=ARRAY(Text))),
-            price_tiers.c.delete_time.is_(None),
-        ),
-    )
+_FIND: Final = select(func.clock_timestamp().label("read_time"), *price_tiers.c).where(
+    price_tiers.c.organization_id == bindparam("of_organization"),
+    price_tiers.c.id == bindparam("price_tier_id"),
+    price_tiers.c.delete_time.is_(None),
 )
-"""The tiers of some ids and the time of the reading, in one round trip, also when there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +47,13 @@ class PageCursor:
     id: str
 
 
-async def find(transaction: Transaction, ids: Sequence[str]) -> tuple[datetime, dict[str, PriceTier]]:
-    """Read those of some tiers that the organization has, by id, and the database's time of the reading."""
+async def find(transaction: Transaction, price_tier_id: str) -> tuple[PriceTier, datetime] | None:
+    """Read a tier and the database's time of the reading; None when the organization has none of this id."""
     result = await transaction.execute(
-        _FIND, {"of_organization": transaction.require_organization(), "ids": list(dict.fromkeys(ids))}
+        _FIND, {"of_organization": transaction.require_organization(), "price_tier_id": price_tier_id}
     )
-    rows = result.mappings().all()
-    read_time: datetime = rows[0]["read_time"]
-    return read_time, {row["id"]: _price_tier(row) for row in rows if row["id"] is not None}
+    row = result.mappings().one_or_none()
+    return None if row is None else (_price_tier(row), row["read_time"])
 
 
 async def lock(transaction: Transaction, price_tier_id: str) -> PriceTier | None:
@@ -174,7 +166,12 @@ async def _add_version(transaction: Transaction, tier: PriceTier, *, actor: str)
 
 
 def _values(terms: PriceTerms) -> dict[str, Any]:
-    return {name: getattr(terms, name) for name in _TERMS}
+    return {name: getattr(terms, name) for name in TERMS}
+
+
+def terms_of(row: RowMapping) -> PriceTerms:
+    """Read the terms of a row of either table."""
+    return PriceTerms(**{name: row[name] for name in TERMS})
 
 
 def _price_tier(row: RowMapping) -> PriceTier:
@@ -182,7 +179,7 @@ def _price_tier(row: RowMapping) -> PriceTier:
         id=row["id"],
         organization_id=row["organization_id"],
         event_id=row["event_id"],
-        terms=PriceTerms(**{name: row[name] for name in _TERMS}),
+        terms=terms_of(row),
         version=row["version"],
         create_time=row["create_time"],
         update_time=row["update_time"],

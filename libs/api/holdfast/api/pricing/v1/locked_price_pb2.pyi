@@ -243,7 +243,7 @@ class LockedPrice(_message.Message):
 
     @_builtins.property
     def lock_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was computed, by pricing's clock."""
+        """As of when it was computed, by pricing's clock. What is left of a line that shrank keeps the time of its first lock."""
 
     def __init__(
         self,

@@ -136,6 +136,7 @@ class LockPriceLine(_message.Message):
     LINE_NUMBER_FIELD_NUMBER: _builtins.int
     QUOTE_ID_FIELD_NUMBER: _builtins.int
     PRICE_TIER_VERSION_FIELD_NUMBER: _builtins.int
+    PRICE_LOCK_TIME_FIELD_NUMBER: _builtins.int
     price_tier_id: _builtins.str
     """At which tier."""
     organization_id: _builtins.str
@@ -162,8 +163,15 @@ class LockPriceLine(_message.Message):
     """At the price that this quote has for the section, date, tier and quantity."""
     price_tier_version: _builtins.int
     """At this version of the tier, which the line's earlier lock had: what is left of a hold whose line shrinks. Absent =
-    the version now.
+    the version now. The tier may have been changed, closed or deleted since: event, section and date must be the
+    version's, but whether it is on sale and its limits are not asked again. Needs `price_lock_time`.
     """
+    @_builtins.property
+    def price_lock_time(self) -> _timestamp_pb2.Timestamp:
+        """The `lock_time` of the earlier lock: the price that the version had in force then is the one of what is left, so that
+        an early bird stays one. Needs `price_tier_version`.
+        """
+
     def __init__(
         self,
         *,
@@ -180,10 +188,11 @@ class LockPriceLine(_message.Message):
         line_number: _builtins.int = ...,
         quote_id: _builtins.str = ...,
         price_tier_version: _builtins.int | None = ...,
+        price_lock_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version", "price_tier_version", b"price_tier_version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version", "price_lock_time", b"price_lock_time", "price_tier_version", b"price_tier_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version", "coupon_code", b"coupon_code", "customer_id", b"customer_id", "event_id", b"event_id", "line_number", b"line_number", "organization_id", b"organization_id", "placed_by", b"placed_by", "price_tier_id", b"price_tier_id", "price_tier_version", b"price_tier_version", "quantity", b"quantity", "quote_id", b"quote_id", "request_key", b"request_key", "schedule_id", b"schedule_id", "section_id", b"section_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version", "coupon_code", b"coupon_code", "customer_id", b"customer_id", "event_id", b"event_id", "line_number", b"line_number", "organization_id", b"organization_id", "placed_by", b"placed_by", "price_lock_time", b"price_lock_time", "price_tier_id", b"price_tier_id", "price_tier_version", b"price_tier_version", "quantity", b"quantity", "quote_id", b"quote_id", "request_key", b"request_key", "schedule_id", b"schedule_id", "section_id", b"section_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__price_tier_version: _TypeAlias = _typing.Literal["price_tier_version"]  # noqa: Y015
     _WhichOneofArgType__price_tier_version: _TypeAlias = _typing.Literal["_price_tier_version", b"_price_tier_version"]  # noqa: Y015
@@ -260,9 +269,11 @@ class PriceLock(_message.Message):
     MAX_PER_ORDER_FIELD_NUMBER: _builtins.int
     MAX_PER_CUSTOMER_FIELD_NUMBER: _builtins.int
     max_per_order: _builtins.int
-    """Most tickets of this tier in one hold; 0 = no limit."""
+    """Most tickets of this tier in one hold; 0 = no limit, and where the line named a version."""
     max_per_customer: _builtins.int
-    """Most tickets of this tier that one customer may hold and have bought together; 0 = no limit."""
+    """Most tickets of this tier that one customer may hold and have bought together; 0 = no limit, and where the line
+    named a version.
+    """
     @_builtins.property
     def price(self) -> _locked_price_pb2.LockedPrice:
         """What the hold's line will keep."""
@@ -273,7 +284,7 @@ class PriceLock(_message.Message):
 
     @_builtins.property
     def sales_start_time(self) -> _timestamp_pb2.Timestamp:
-        """The tier's own window; holds outside it are refused. Inclusive; absent = open."""
+        """The tier's own window; holds outside it are refused. Inclusive; absent = open, and where the line named a version."""
 
     @_builtins.property
     def sales_end_time(self) -> _timestamp_pb2.Timestamp:
