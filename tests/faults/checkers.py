@@ -6,9 +6,14 @@ and published. Each is shown to fail on a planted fault in test_checkers.py.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tests.faults.claims import Claim, claims_fit, claims_told
+from tests.faults.history import Target
+from tests.faults.linearizability import linearizable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,12 +26,24 @@ OPERATION_STATE = {"confirm": "CONFIRMED", "release": "RELEASED"}
 
 @dataclass(frozen=True)
 class StoredHold:
-    """A hold as it is stored; `places` are (section, quantity) pairs."""
+    """A hold as it is stored; `places` are (section, quantity) pairs.
+
+    It claims them from `begin` until `end`, seconds since the epoch by the database's clock; `end` infinite = sold.
+    `over` is whether its time is over although its row was not tidied up.
+    """
 
     id: str
     state: str
     request_id: str
     places: tuple[tuple[str, int], ...]
+    begin: float = 0.0
+    end: float = math.inf
+    over: bool = False
+
+    @property
+    def seen(self) -> str:
+        """The state that everybody is told."""
+        return "EXPIRED" if self.over and self.state in LIVE else self.state
 
 
 @dataclass(frozen=True)
@@ -78,15 +95,18 @@ class Projection:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything of one event that is stored or published, read when nothing was going on."""
+    """Everything of one event that is stored or published, read when nothing was going on.
+
+    `projection` is None, and `stream` means nothing, where capacity runs alone.
+    """
 
     version: int
     sections: dict[str, Counters]
     holds: tuple[StoredHold, ...]
     sales: tuple[StoredSale, ...]
     journal: tuple[Change, ...]
-    stream: tuple[Change, ...]
-    projection: Projection
+    stream: tuple[Change, ...] = ()
+    projection: Projection | None = None
     unpublished: int = 0
     controls_version: int = 0
     """The event's version, as the events service keeps it."""
@@ -133,6 +153,27 @@ def _added_up(snapshot: Snapshot) -> dict[str, Counter[str]]:
     return sums
 
 
+def claims_never_overlap(history: Sequence[Operation], snapshot: Snapshot) -> list[str]:
+    """C1: no place was claimed twice at a moment, by what is stored, nor by what clients can be sure of."""
+    totals = {Target(section): counters.total for section, counters in snapshot.sections.items()}
+    stored = [
+        Claim(Target(section), quantity, hold.begin, hold.end, hold.id)
+        for hold in snapshot.holds
+        for section, quantity in hold.places
+    ]
+    return [
+        *(f"stored: {fault}" for fault in claims_fit(stored, totals)),
+        *(f"told: {fault}" for fault in claims_fit(claims_told(history), totals)),
+    ]
+
+
+def seats_are_linearizable(history: Sequence[Operation], snapshot: Snapshot) -> list[str]:
+    """C8: what was told of each seat, and of each section with one place, has an order."""
+    single = {Target(section) for section, counters in snapshot.sections.items() if counters.total == 1}
+    seats = {each.target for each in history if each.target.seat}
+    return linearizable(history, single | seats)
+
+
 def acknowledged_is_there(history: Iterable[Operation], snapshot: Snapshot) -> list[str]:
     """C3: what was acknowledged is stored; what was refused is not; nothing is stored that nobody asked for."""
     holds = {hold.id: hold for hold in snapshot.holds}
@@ -148,7 +189,7 @@ def acknowledged_is_there(history: Iterable[Operation], snapshot: Snapshot) -> l
             faults += _done_though_refused(operation, holds.get(operation.hold_id), stored_keys)
     faults += [f"key {key} has a hold and was never used" for key in stored_keys if ("place", key) not in asked]
     for hold in snapshot.holds:
-        wanted = {state: op for op, state in OPERATION_STATE.items()}.get(hold.state)
+        wanted = {state: op for op, state in OPERATION_STATE.items()}.get(hold.seen)
         if wanted is not None and (wanted, hold.id) not in asked:
             faults.append(f"hold {hold.id} is {hold.state} and nobody asked for it")
     return faults
@@ -156,14 +197,14 @@ def acknowledged_is_there(history: Iterable[Operation], snapshot: Snapshot) -> l
 
 def _missing(operation: Operation, hold: StoredHold | None, sold: set[str]) -> list[str]:
     """What of an acknowledged operation is not stored."""
-    wanted = OPERATION_STATE.get(operation.op)
+    wanted = operation.state if operation.op in OPERATION_STATE else None
     if hold is None:
         return [f"hold {operation.hold_id} was acknowledged and is not there"]
     faults = []
     if sum(quantity for _, quantity in hold.places) != operation.quantity:
         faults.append(f"hold {operation.hold_id} has {hold.places}, asked for {operation.quantity}")
-    if wanted is not None and hold.state != wanted:
-        faults.append(f"{operation.op} of {operation.hold_id} was acknowledged; it is {hold.state}")
+    if wanted is not None and hold.seen != wanted:
+        faults.append(f"{operation.op} of {operation.hold_id} was acknowledged as {wanted}; it is {hold.seen}")
     elif wanted == "CONFIRMED" and operation.hold_id not in sold:
         faults.append(f"confirming {operation.hold_id} was acknowledged; there is no sale")
     return faults
@@ -213,6 +254,8 @@ def changes_are_messages(snapshot: Snapshot) -> list[str]:
 def consumers_agree(snapshot: Snapshot) -> list[str]:
     """C6: what events and capacity keep of each other is exactly what all messages together say."""
     capacity = sum(counters.total for counters in snapshot.sections.values())
+    if snapshot.projection is None:
+        return []
     available = sum(counters.available for counters in snapshot.sections.values())
     sold = sum(counters.sold for counters in snapshot.sections.values())
     wanted = Projection(
@@ -226,12 +269,17 @@ def consumers_agree(snapshot: Snapshot) -> list[str]:
     return faults
 
 
-def all_faults(history: Sequence[Operation], snapshot: Snapshot) -> list[str]:
-    """Run every checker."""
+def inventory_faults(history: Sequence[Operation], snapshot: Snapshot) -> list[str]:
+    """Run the checkers of what capacity stores and tells."""
     return [
+        *claims_never_overlap(history, snapshot),
         *counters_add_up(snapshot),
         *acknowledged_is_there(history, snapshot),
         *one_effect_per_key(history, snapshot),
-        *changes_are_messages(snapshot),
-        *consumers_agree(snapshot),
+        *seats_are_linearizable(history, snapshot),
     ]
+
+
+def all_faults(history: Sequence[Operation], snapshot: Snapshot) -> list[str]:
+    """Run every checker."""
+    return [*inventory_faults(history, snapshot), *changes_are_messages(snapshot), *consumers_agree(snapshot)]

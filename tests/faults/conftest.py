@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from holdfast.common.authority import create_authority, issue
 from holdfast.local.ports import choose
 from holdfast.local.settings import SERVICES
 from tests.faults.snapshot import store_of
@@ -68,6 +69,16 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 def store(mesh: Mesh) -> Store:
     """Where that mesh keeps its data."""
     return store_of(mesh.state)
+
+
+@pytest.fixture(scope="session")
+def identity_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates for services that a test runs without a mesh."""
+    directory = tmp_path_factory.mktemp("identity")
+    create_authority(directory)
+    for name in ("gateway", "events", "capacity", "pricing", "orders"):
+        issue(directory, name)
+    return directory
 
 
 @pytest.fixture

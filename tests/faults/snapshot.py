@@ -42,7 +42,10 @@ SECTIONS = (
     "SELECT id, total, held, pending, sold, blocked FROM capacity.sections WHERE organization_id = %s AND event_id = %s"
 )
 HOLDS = """
-SELECT h.id, h.state, h.request_id,
+SELECT h.id, h.state, h.request_id, h.expire_time <= clock_timestamp() AS over,
+  extract(epoch FROM h.create_time)::float8 AS begin,
+  extract(epoch FROM CASE h.state WHEN 'CONFIRMED' THEN 'infinity'
+    ELSE COALESCE(h.end_time, h.expire_time) END)::float8 AS "end",
   array_agg(l.section_id ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL) AS sections,
   array_agg(l.quantity ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL) AS quantities
 FROM capacity.holds h LEFT JOIN capacity.hold_lines l ON l.organization_id = h.organization_id AND l.hold_id = h.id
@@ -71,7 +74,8 @@ class Store:
     """Where a mesh keeps what it knows, opened with the rights of its administrator."""
 
     admin_dsn: str
-    nats_url: str
+    nats_url: str = ""
+    """Empty where there are no messages to read."""
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection[Any]]:
@@ -104,7 +108,7 @@ async def settled(store: Store, show: Show, *, seconds: float = SETTLE_SECONDS) 
     deadline = loop.time() + seconds
     while True:
         snapshot = await from_database(store, show)
-        applied = snapshot.projection.position == snapshot.version
+        applied = snapshot.projection is not None and snapshot.projection.position == snapshot.version
         known = snapshot.controls_known == snapshot.controls_version
         if (applied and known and not snapshot.unpublished) or loop.time() > deadline:
             return replace(snapshot, stream=await from_stream(store, show), dead=await count_dead(store, show))
@@ -113,36 +117,46 @@ async def settled(store: Store, show: Show, *, seconds: float = SETTLE_SECONDS) 
 
 async def from_database(store: Store, show: Show) -> Snapshot:
     """Read what capacity and events have stored of an event, as of one moment; the stream is left empty."""
-    of_event = (show.organization_id, show.event_id)
     async with store.reading() as connection:
+        inventory = await read_inventory(connection, show.organization_id, show.event_id)
+        found = await connection.execute(PROJECTION.encode(), (CONSUMER, show.organization_id, show.event_id))
+        (kept,) = await found.fetchall()
+    return replace(
+        inventory,
+        projection=Projection(
+            inventory_version=kept.inventory_version or 0,
+            capacity=kept.capacity or 0,
+            available=kept.available or 0,
+            sold=kept.sold or 0,
+            position=kept.position or 0,
+        ),
+        unpublished=inventory.unpublished + kept.waiting,
+        controls_version=kept.event_version,
+    )
 
-        async def rows(statement: str, *first: str) -> list[Any]:
-            return await (await connection.execute(statement.encode(), (*first, *of_event))).fetchall()
 
-        (inventory,) = await rows(VERSIONS)
-        (kept,) = await rows(PROJECTION, CONSUMER)
-        journal = await rows(JOURNAL)
-        return Snapshot(
-            version=inventory.version,
-            sections={
-                row.id: Counters(row.total, row.held, row.pending, row.sold, row.blocked)
-                for row in await rows(SECTIONS)
-            },
-            holds=tuple(StoredHold(row.id, row.state, row.request_id, _places(row)) for row in await rows(HOLDS)),
-            sales=tuple(StoredSale(row.id, row.hold_id, row.state, _places(row)) for row in await rows(SALES)),
-            journal=tuple(_change(row.body) for row in journal),
-            stream=(),
-            projection=Projection(
-                inventory_version=kept.inventory_version or 0,
-                capacity=kept.capacity or 0,
-                available=kept.available or 0,
-                sold=kept.sold or 0,
-                position=kept.position or 0,
-            ),
-            unpublished=sum(row.waits for row in journal) + kept.waiting,
-            controls_version=kept.event_version,
-            controls_known=inventory.controls_version,
-        )
+async def read_inventory(connection: AsyncConnection[Any], organization_id: str, event_id: str) -> Snapshot:
+    """Read what capacity alone has stored of an event. The connection's rows have names, its transaction is one."""
+
+    async def rows(statement: str) -> list[Any]:
+        return await (await connection.execute(statement.encode(), (organization_id, event_id))).fetchall()
+
+    (inventory,) = await rows(VERSIONS)
+    journal = await rows(JOURNAL)
+    return Snapshot(
+        version=inventory.version,
+        sections={
+            row.id: Counters(row.total, row.held, row.pending, row.sold, row.blocked) for row in await rows(SECTIONS)
+        },
+        holds=tuple(
+            StoredHold(row.id, row.state, row.request_id, _places(row), row.begin, row.end, row.over)
+            for row in await rows(HOLDS)
+        ),
+        sales=tuple(StoredSale(row.id, row.hold_id, row.state, _places(row)) for row in await rows(SALES)),
+        journal=tuple(_change(row.body) for row in journal),
+        unpublished=sum(row.waits for row in journal),
+        controls_known=inventory.controls_version,
+    )
 
 
 async def from_stream(store: Store, show: Show) -> tuple[Change, ...]:

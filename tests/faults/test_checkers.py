@@ -21,7 +21,7 @@ from tests.faults.checkers import (
     counters_add_up,
     one_effect_per_key,
 )
-from tests.faults.history import Operation
+from tests.faults.history import Operation, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.faults.history import Outcome
 
 S = "section"
+STATES = {"confirm": "CONFIRMED", "release": "RELEASED"}
 CREATED = Change(1, {S: Counters(10, 0, 0, 0, 0)}, {}, {})
 PLACED = Change(2, {S: Counters(10, 2, 0, 0, 0)}, {"h1": "ACTIVE"}, {})
 CONFIRMED = Change(3, {S: Counters(10, 0, 0, 2, 0)}, {"h1": "CONFIRMED"}, {"s1": "SOLD"})
@@ -36,6 +37,7 @@ SECOND = Change(4, {S: Counters(10, 3, 0, 2, 0)}, {"h2": "ACTIVE"}, {})
 RELEASED = Change(5, {S: Counters(10, 0, 0, 2, 0)}, {"h2": "RELEASED"}, {})
 JOURNAL = (CREATED, PLACED, CONFIRMED, SECOND, RELEASED)
 
+PROJECTION = Projection(inventory_version=5, capacity=10, available=8, sold=2, position=5)
 SOUND = Snapshot(
     version=5,
     sections={S: Counters(10, 0, 0, 2, 0)},
@@ -43,7 +45,7 @@ SOUND = Snapshot(
     sales=(StoredSale("s1", "h1", "SOLD", ((S, 2),)),),
     journal=JOURNAL,
     stream=JOURNAL,
-    projection=Projection(inventory_version=5, capacity=10, available=8, sold=2, position=5),
+    projection=PROJECTION,
 )
 
 
@@ -51,7 +53,24 @@ def operation(  # noqa: PLR0913, PLR0917 (the columns of a history, read as a ta
     op: str, key: str, outcome: Outcome, hold_id: str, quantity: int, answers: tuple[str, ...] = ("a",)
 ) -> Operation:
     """Return an operation of the history."""
-    return Operation(1, op, key, "o", 0.0, 1.0, outcome, hold_id, quantity, "", 1, answers)
+    code, state = ("REFUSED", "") if outcome == "fail" else ("", STATES.get(op, "ACTIVE"))
+    return Operation(
+        1,
+        op,
+        key,
+        "o",
+        0.0,
+        1.0,
+        outcome,
+        hold_id,
+        quantity,
+        code,
+        1,
+        answers,
+        target=Target(S),
+        ttl_seconds=900,
+        state=state,
+    )
 
 
 HISTORY = [
@@ -132,7 +151,7 @@ PLANTED: list[tuple[str, Callable[[Snapshot], list[str]], Snapshot, str]] = [
     (
         "applied twice",
         consumers_agree,
-        replace(SOUND, projection=replace(SOUND.projection, sold=4)),
+        replace(SOUND, projection=replace(PROJECTION, sold=4)),
         "events keeps",
     ),
 ]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.faults.checkers import all_faults
-from tests.faults.history import Recorder, trade
+from tests.faults.history import Recorder
 from tests.faults.snapshot import settled
+from tests.faults.workload import trade
 from tests.support.show import create_show, post
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
-
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from urllib.parse import urlsplit, urlunsplit
 
 from tests.support.wire import (
     ENCRYPTION_REQUESTS,
@@ -104,11 +103,12 @@ class Trap:
 
 
 class PostgresProxy:
-    """Stands before the server of a DSN. Use it as a context; `dsn` is how to connect through it."""
+    """Stands before the server of a DSN, a URL. Use it as a context; `dsn` is how to connect through it."""
 
     def __init__(self, dsn: str) -> None:
-        self._target = conninfo_to_dict(dsn)
-        self.host, self.port = str(self._target["host"]), int(str(self._target.get("port", 5432)))
+        self._dsn = dsn
+        parts = urlsplit(dsn)
+        self.host, self.port = parts.hostname or "", parts.port or 5432
         self.delay_seconds = 0.0
         """The pause before each message, in either direction."""
         self._loop = asyncio.new_event_loop()
@@ -128,8 +128,10 @@ class PostgresProxy:
 
     def dsn(self, of: str | None = None) -> str:
         """Return the DSN, or another one of the same server, with the proxy's address in it."""
+        parts = urlsplit(of or self._dsn)
         host, port = self.address
-        return make_conninfo("", **{**(conninfo_to_dict(of) if of else self._target), "host": host, "port": port})
+        user, at, _ = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{user}{at}{host}:{port}"))
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -361,13 +361,16 @@ async def running(
     app = CapacityApp(
         mesh,
         CapacitySettings(
-            listen="127.0.0.1:0",
-            metrics_listen="127.0.0.1:0",
-            database_dsn=SecretStr(database.dsn("capacity_service")),
-            relay_dsn=SecretStr(database.dsn("capacity_relay")),
-            sweeper_dsn=SecretStr(database.dsn("capacity_sweeper")),
-            drain_seconds=1,
-            **{"reaper": "off", **settings},
+            **{
+                "listen": "127.0.0.1:0",
+                "metrics_listen": "127.0.0.1:0",
+                "database_dsn": SecretStr(database.dsn("capacity_service")),
+                "relay_dsn": SecretStr(database.dsn("capacity_relay")),
+                "sweeper_dsn": SecretStr(database.dsn("capacity_sweeper")),
+                "drain_seconds": 1,
+                "reaper": "off",
+                **settings,
+            }
         ),
     )
     await app.start()

@@ -7,115 +7,26 @@ What is kept are runs of alike seats, never single ones, so that a section of 50
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from holdfast.capacity.domain import bitmaps
+from holdfast.capacity.domain.seat_rows import Numbers, Row, Seat, SeatAttributes, SeatRun, runs_of, seats_of
+from holdfast.capacity.domain.standing import Standing, StandingRow
 from holdfast.common.errors import DomainError, Reason, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from holdfast.capacity.domain.seat_rows import AttributeChange
+
 CATEGORIES_MAX: Final = 50
 CATEGORY_LENGTH_MAX: Final = 50
 NAMED_MAX: Final = 100
 """Seats that one refusal names, at most: its metadata has to fit into headers."""
-
-_LABEL_DIGITS_MAX: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class SeatAttributes:
-    """What a seat is, besides a place to sit. `category` is empty where there is none."""
-
-    category: str = ""
-    wheelchair: bool = False
-    companion: bool = False
-    restricted_view: bool = False
-
-
-PLAIN: Final = SeatAttributes()
-
-
-@dataclass(frozen=True, slots=True)
-class AttributeChange:
-    """What to make of seats; None leaves an attribute as it is, an empty category takes it away."""
-
-    category: str | None = None
-    wheelchair: bool | None = None
-    companion: bool | None = None
-    restricted_view: bool | None = None
-
-    def applied(self, before: SeatAttributes) -> SeatAttributes:
-        """Give what a seat is after it."""
-        return SeatAttributes(
-            category=before.category if self.category is None else self.category,
-            wheelchair=before.wheelchair if self.wheelchair is None else self.wheelchair,
-            companion=before.companion if self.companion is None else self.companion,
-            restricted_view=before.restricted_view if self.restricted_view is None else self.restricted_view,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """Labels that are numbers: `count` of them from `first` on, each `step` more than the one before."""
-
-    first: int
-    step: int
-    count: int
-
-
-Labels: TypeAlias = "tuple[Numbers | str, ...]"
-"""Seat labels from left to right: numbers together, any other label by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeatRun:
-    """Adjacent seats that are alike. `place` is the first one's, counted from the section's left edge, which is 1."""
-
-    place: int
-    labels: Labels
-    attributes: SeatAttributes = PLAIN
-
-    @property
-    def size(self) -> int:
-        """How many seats."""
-        return sum(1 if isinstance(label, str) else label.count for label in self.labels)
-
-    def seat_labels(self) -> Iterator[str]:
-        """Give the seats' labels in their row, from left to right."""
-        for label in self.labels:
-            if isinstance(label, str):
-                yield label
-            else:
-                number = label.first
-                for _ in range(label.count):
-                    yield str(number)
-                    number += label.step
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row. `offset` is how many places it starts to the right of the left edge; runs are in the order of places."""
-
-    label: str
-    runs: tuple[SeatRun, ...]
-    offset: int = 0
-
-    @property
-    def size(self) -> int:
-        """How many seats."""
-        return sum(run.size for run in self.runs)
-
-
-class Seat(NamedTuple):
-    """One seat of a row: where it stands, its label in the row, and what it is."""
-
-    place: int
-    label: str
-    attributes: SeatAttributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +115,7 @@ class Layout:
         """Give which row a seat is in, the front row is 0. An index that there is not raises IndexError."""
         if not 0 <= index < self.size:
             raise IndexError(index)
-        low, high = 0, len(self.rows) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.row_starts[middle] <= index:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        return bisect_right(self.row_starts, index) - 1
 
     @property
     def all_seats(self) -> int:
@@ -276,6 +180,26 @@ class Layout:
                 index += run.size
                 end, beside = index - 1, run.place + run.size
         return mask
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Where its seats stand, as best available looks at them."""
+        adjacent = self.adjacent
+        rows: list[StandingRow] = []
+        for row, start in zip(self.rows, self.row_starts[:-1], strict=True):
+            places = tuple(place for run in row.runs for place in range(run.place, run.place + run.size))
+            mask = bitmaps.first_bits(len(places))
+            rows.append(
+                StandingRow(mask=mask, adjacent=adjacent >> start & mask, places=places, middle=places[0] + places[-1])
+            )
+        focal = self.focal_point
+        if focal is None:
+            return Standing(rows=rows, focal_place=None, by_distance=None)
+        return Standing(
+            rows=rows,
+            focal_place=2 * focal.place,
+            by_distance=sorted((4 * (number + 1 - focal.row) ** 2, number) for number in range(len(rows))),
+        )
 
     @cached_property
     def summary(self) -> Summary:
@@ -367,58 +291,6 @@ class Layout:
             focal_point=None if focal is None else FocalPoint(*focal),
             revision=document["revision"],
         )
-
-
-def seats_of(row: Row) -> list[Seat]:
-    """Spell out a row's seats, from left to right."""
-    return [
-        Seat(run.place + offset, label, run.attributes)
-        for run in row.runs
-        for offset, label in enumerate(run.seat_labels())
-    ]
-
-
-def runs_of(seats: Sequence[Seat]) -> tuple[SeatRun, ...]:
-    """Put the seats of a row together again: adjacent ones that are alike are a run."""
-    runs: list[SeatRun] = []
-    first = 0
-    for end in range(1, len(seats) + 1):
-        start = seats[first]
-        alike = (
-            end < len(seats)
-            and seats[end].attributes == start.attributes
-            and seats[end].place == start.place + end - first
-        )
-        if not alike:
-            labels = compact([seat.label for seat in seats[first:end]])
-            runs.append(SeatRun(place=start.place, labels=labels, attributes=start.attributes))
-            first = end
-    return tuple(runs)
-
-
-def compact(labels: Sequence[str]) -> Labels:
-    """Put labels together that are numbers at equal distances."""
-    result: list[Numbers | str] = []
-    for label in labels:
-        if not _is_number(label):
-            result.append(label)
-            continue
-        number = int(label)
-        last = result[-1] if result else None
-        if not isinstance(last, Numbers):
-            result.append(Numbers(first=number, step=1, count=1))
-        elif last.count == 1:
-            result[-1] = Numbers(first=last.first, step=number - last.first, count=2)
-        elif number == last.first + last.step * last.count:
-            result[-1] = Numbers(first=last.first, step=last.step, count=last.count + 1)
-        else:
-            result.append(Numbers(first=number, step=1, count=1))
-    return tuple(result)
-
-
-def _is_number(label: str) -> bool:
-    """Tell whether a label is a number as Python writes it: `012` and digits of other scripts stay text."""
-    return label.isascii() and label.isdigit() and len(label) <= _LABEL_DIGITS_MAX and (label == "0" or label[0] != "0")
 
 
 def _changed(seats: Sequence[Seat], chosen: set[int], change: AttributeChange) -> list[Seat]:

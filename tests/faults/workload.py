@@ -1,0 +1,131 @@
+"""What clients do while something breaks: they trade on a large section, or they contend for a few seats."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+
+from tests.faults.clients import Client, Rest
+from tests.faults.history import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.faults.clients import Transport
+    from tests.faults.history import Recorder
+    from tests.support.show import Show
+
+ATTEMPT_SECONDS = 6.0
+PRICED, CONFIRMED, RELEASED = 0.5, 0.25, 0.90  # thresholds of a trader's random decisions
+
+
+async def trade(  # noqa: PLR0913 (whom, what, how much)
+    recorder: Recorder, *, gateway: str, token: str, show: Show, clients: int, operations: int, seconds: float
+) -> None:
+    """Let clients place holds and confirm or release some of them, until the recorder has enough.
+
+    Every second client never asks for a price, so that trade goes on while prices cannot be had. Bounded by
+    `operations` for each client and by `seconds`; a call that has begun is repeated for as long again. A seed gives
+    the same decisions again; what the scheduler makes of them differs.
+    """
+    deadline = time.monotonic() + seconds
+    limits = httpx.Limits(max_connections=clients)
+    headers = {"Authorization": f"Bearer {token}"}
+
+    async with httpx.AsyncClient(
+        base_url=gateway, headers=headers, timeout=ATTEMPT_SECONDS, limits=limits, trust_env=False
+    ) as http:
+
+        async def one(number: int) -> None:
+            chance = random.Random(recorder.seed * 1_000 + number)  # noqa: S311 — reproducible decisions, no secret
+            client = Client(Rest(http), recorder, organization_id=show.organization_id, patience_seconds=seconds)
+            for _ in range(operations):
+                if recorder.enough.is_set() or time.monotonic() > deadline:
+                    return
+                priced = number % 2 == 1 and chance.random() < PRICED
+                await _trade_once(client, chance, show, priced=priced)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(clients):
+                group.create_task(one(number))
+
+
+async def _trade_once(client: Client, chance: random.Random, show: Show, *, priced: bool) -> None:
+    hold = await client.place(
+        Target(show.section_id), chance.randint(1, 3), price_tier_id=show.price_tier_id if priced else ""
+    )
+    choice = chance.random()
+    if hold.outcome != "ok":
+        return
+    if choice < CONFIRMED:
+        await client.confirm(hold)
+    elif choice < RELEASED:
+        await client.release(hold)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What clients contend for. `turns` is how often each of them asks for something."""
+
+    organization_id: str
+    seats: Sequence[Target]
+    floor: Target
+    """A section of many places."""
+    clients: int = 64
+    turns: int = 3
+    ttl_seconds: int = 1
+    patience_seconds: float = 60.0
+
+
+SEAT, LATE = 0.7, 0.35
+AROUND_SECONDS = 0.15
+KEEP, LET_GO, BOTH = 0.06, 0.55, 0.70  # what becomes of a hold: sold, released, raced for; the others expire
+FLOOR_QUANTITY_MAX = 5
+
+
+async def contend(recorder: Recorder, contest: Contest, transport_of: Callable[[int], Transport]) -> None:
+    """Let clients hold seats for a short time, sell a few, give back many, and leave the others to expire.
+
+    `transport_of` says how the client of a number calls. Some confirm and release at once, some only when the hold is
+    about to end. A seed gives the same decisions again.
+    """
+
+    async def one(number: int) -> None:
+        chance = random.Random(recorder.seed * 1_000 + number)  # noqa: S311 — reproducible decisions, no secret
+        client = Client(
+            transport_of(number),
+            recorder,
+            organization_id=contest.organization_id,
+            patience_seconds=contest.patience_seconds,
+        )
+        for _ in range(contest.turns):
+            if recorder.enough.is_set():
+                return
+            await _contend_once(client, chance, contest)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(contest.clients):
+            group.create_task(one(number))
+
+
+async def _contend_once(client: Client, chance: random.Random, contest: Contest) -> None:
+    seat, quantity = chance.choice(contest.seats), chance.randint(1, FLOOR_QUANTITY_MAX)
+    on_seat, choice, late = chance.random() < SEAT, chance.random(), chance.random() < LATE
+    target, quantity = (seat, 1) if on_seat else (contest.floor, quantity)
+    hold = await client.place(target, quantity, ttl_seconds=contest.ttl_seconds)
+    if hold.outcome != "ok" or choice >= BOTH:
+        return
+    if late:  # around the moment of its expiry: who wins is the database's clock to say
+        about = hold.complete + contest.ttl_seconds + chance.uniform(-AROUND_SECONDS, AROUND_SECONDS)
+        await asyncio.sleep(max(0.0, about - time.monotonic()))
+    if choice < KEEP:
+        await client.confirm(hold)
+    elif choice < LET_GO:
+        await client.release(hold)
+    else:
+        await asyncio.gather(client.confirm(hold), client.release(hold))
