@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from holdfast.api.capacity.v1 import hold_pb2, hold_service_pb2, section_service_pb2
+from holdfast.api.capacity.v1 import (
+    availability_pb2,
+    hold_pb2,
+    hold_service_pb2,
+    inventory_service_pb2,
+    section_pb2,
+    section_service_pb2,
+)
 from holdfast.api.events.v1 import event_pb2, event_service_pb2, venue_pb2, venue_service_pb2
 from holdfast.api.pricing.v1 import price_tier_service_pb2, quote_service_pb2
+from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from holdfast.common.rpc_call import Call
+    from holdfast.common.rpc_server import RpcServer
 
 
 class Holds:
@@ -66,10 +73,29 @@ class Holds:
 
 
 class Sections:
-    """Fails as a bug would."""
+    """Has one section, and fails as a bug would."""
+
+    async def get_section(
+        self, request: section_service_pb2.GetSectionRequest, _call: Call
+    ) -> section_service_pb2.GetSectionResponse:
+        section = section_pb2.Section(id=request.section_id, available=3, etag="1")
+        return section_service_pb2.GetSectionResponse(section=section)
 
     async def get_totals(self, _request: section_service_pb2.GetTotalsRequest, _call: Call) -> Any:
         raise RuntimeError("password=hunter2 in /srv/secret.py")
+
+
+class Inventories:
+    """Tells what is left, under an etag that a test sets."""
+
+    def __init__(self) -> None:
+        self.etag = "41"
+
+    async def get_availability(
+        self, request: inventory_service_pb2.GetAvailabilityRequest, _call: Call
+    ) -> inventory_service_pb2.GetAvailabilityResponse:
+        availability = availability_pb2.Availability(event_id=request.event_id, available=7, etag=self.etag)
+        return inventory_service_pb2.GetAvailabilityResponse(availability=availability)
 
 
 class Events:
@@ -136,6 +162,7 @@ class Behind:
     def __init__(self) -> None:
         self.holds = Holds()
         self.events = Events()
+        self.inventories = Inventories()
         events = (
             (event_service_pb2, "EventService", self.events),
             (venue_service_pb2, "VenueService", Venues()),
@@ -143,6 +170,7 @@ class Behind:
         capacity = (
             (hold_service_pb2, "HoldService", self.holds),
             (section_service_pb2, "SectionService", Sections()),
+            (inventory_service_pb2, "InventoryService", self.inventories),
         )
         pricing = (
             (price_tier_service_pb2, "PriceTierService", Nothing()),
@@ -150,7 +178,12 @@ class Behind:
         )
         self.services: dict[str, Any] = {"events": events, "capacity": capacity, "pricing": pricing}
 
-    def add_to(self, name: str, add: Callable[[Any, object], None]) -> None:
-        """Add a service's implementations to its server."""
+    def add_to(self, name: str, server: RpcServer) -> None:
+        """Add a service's implementations to its server; holds are placed one by one or in batches."""
         for module, service, implementation in self.services[name]:
-            add(module.DESCRIPTOR.services_by_name[service], implementation)
+            descriptor = module.DESCRIPTOR.services_by_name[service]
+            if implementation is self.holds:
+                door = server.item_door(descriptor.methods_by_name["PlaceHold"])
+                server.add(descriptor, implementation, BatchServicer(self.holds.place_hold, door=door))
+            else:
+                server.add(descriptor, implementation)
