@@ -103,6 +103,10 @@ class Inventory:
         """The version that the commit will make."""
         return self.version + 1
 
+    def version_of(self, hold_id: str) -> int:
+        """Give the version at which a hold is as it is now: the commit's, if the commit makes or changes it."""
+        return self.next_version if self.holds.touched(hold_id) else self.version
+
     @property
     def dirty(self) -> bool:
         """Whether there is anything to commit."""
