@@ -35,7 +35,7 @@ PAYING = Ending(later(7), pending=True, quantity=3)
     ],
 )
 def test_what_brings_places_back(
-    quantity: int, taken: dict[str, int], endings: list[Ending], change: Change, time: datetime | None
+    quantity: int, taken: dict[str, Any], endings: list[Ending], change: Change, time: datetime | None
 ) -> None:
     stock: Any = inventory(section("floor", 8, **taken))
     told = refusal_of(stock, LineRequest("floor", None, quantity), NO_PLACES, endings=endings)

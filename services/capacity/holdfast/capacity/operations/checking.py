@@ -46,9 +46,7 @@ async def check(transaction: Transaction, wanted: LineRequest, *, hidden: bool) 
     free = counters.available
     section = replace(view.section, counters=counters)
     if section.seated:
-        raise DomainError(
-            Reason.NOT_BUILT_YET, "seats cannot be checked yet", metadata={"rpc": "CheckAvailability"}
-        )
+        raise DomainError(Reason.NOT_BUILT_YET, "seats cannot be checked yet", metadata={"rpc": "CheckAvailability"})
     inventory = Inventory(
         organization_id=transaction.require_organization(),
         event_id=section.event_id,
