@@ -19,6 +19,7 @@ from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
+from holdfast.capacity.rpc.lifecycle import LifecycleServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.store.journal import JournalSource
 from holdfast.common.database import Database
@@ -114,7 +115,7 @@ class CapacityApp:
         self.server.add(sections, SectionServicer(front, events))
         holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, events)
         door = self.server.item_door(holds.methods_by_name["PlaceHold"])
-        self.server.add(holds, holding, BatchServicer(holding.place_hold, door=door))
+        self.server.add(holds, holding, BatchServicer(holding.place_hold, door=door), LifecycleServicer(front, events))
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
         self.server.add(inventory, InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake))
         self.server.add_missing()

@@ -1,4 +1,4 @@
-"""HoldService: translate, call, translate."""
+"""HoldService, placing and reading: translate, call, translate."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from holdfast.api.capacity.v1 import hold_service_pb2 as pb
 from holdfast.api.common.v1 import pagination_pb2
 from holdfast.api.pricing.v1 import quote_service_pb2
 from holdfast.capacity import convert
-from holdfast.capacity.domain.ending import Confirmation
-from holdfast.capacity.domain.holds import HoldState
 from holdfast.capacity.domain.placing import LineRequest, PlaceRequest
 from holdfast.capacity.operations import holds as operations
 from holdfast.capacity.operations import reading
 from holdfast.common import ids
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.pagination import filters_of, page_size
-from holdfast.common.protobuf import fingerprint, from_money, to_timestamp
+from holdfast.common.protobuf import fingerprint, to_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class HoldServicer:
-    """Placing, reading, confirming and releasing holds."""
+    """Placing and reading holds."""
 
     def __init__(self, front: Front, events: EventsOf) -> None:
         self._front = front
@@ -173,46 +171,6 @@ class HoldServicer:
             holds=[convert.hold_message(hold, call.organization_id) for hold in found],
             pagination=pagination_pb2.Pagination(next_page_token=token, total=page.total),
             server_time=to_timestamp(page.at),
-        )
-
-    async def confirm_hold(self, request: pb.ConfirmHoldRequest, call: Call) -> pb.ConfirmHoldResponse:
-        """Sell a hold's places."""
-        expected = None
-        if request.HasField("expected_total"):
-            expected = from_money(request.expected_total, field="expected_total")
-        wanted = Confirmation(
-            sale_id=ids.new_id(),
-            expected_total=expected,
-            order_reference=request.order_reference,
-            etag=request.etag,
-        )
-        command = operations.ConfirmHold(
-            request.hold_id, wanted, self._front.viewer(call), call.request_key(request, "ConfirmHold")
-        )
-        outcome = await self._front.submit(call, await self._events.hold(call, request.hold_id), command)
-        self._front.replayed(call, request, replayed=outcome.replayed)
-        if outcome.hold.end_time == outcome.at and outcome.hold.state is HoldState.CONFIRMED:
-            self._front.metrics.holds_confirmed_total.inc()
-        return pb.ConfirmHoldResponse(
-            hold=convert.hold_message(outcome.hold, call.organization_id),
-            sale=None if outcome.sale is None else convert.sale_message(outcome.sale, call.organization_id),
-            inventory_version=outcome.version,
-            server_time=to_timestamp(outcome.at),
-        )
-
-    async def release_hold(self, request: pb.ReleaseHoldRequest, call: Call) -> pb.ReleaseHoldResponse:
-        """Give a hold's places back."""
-        command = operations.ReleaseHold(
-            request.hold_id, request.etag, self._front.viewer(call), call.request_key(request, "ReleaseHold")
-        )
-        outcome = await self._front.submit(call, await self._events.hold(call, request.hold_id), command)
-        self._front.replayed(call, request, replayed=outcome.replayed)
-        if outcome.hold.end_time == outcome.at and outcome.hold.state is HoldState.RELEASED:
-            self._front.metrics.holds_released_total.inc()
-        return pb.ReleaseHoldResponse(
-            hold=convert.hold_message(outcome.hold, call.organization_id),
-            inventory_version=outcome.version,
-            server_time=to_timestamp(outcome.at),
         )
 
 

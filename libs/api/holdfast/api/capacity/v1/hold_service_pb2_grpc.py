@@ -206,9 +206,9 @@ class HoldServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExtendHold(self, request, context):
-        """Lets an ACTIVE hold last longer. Only its customer and who placed it may, never from its `expire_time` on, and not
-        beyond the organization's `hold_ttl_seconds_max` from its creation. It never shortens: a hold that lasts that long
-        anyway is answered as it is. Idempotent by `request_id`.
+        """Lets an ACTIVE hold last longer. Only its customer and who placed it may (for all others there is no such hold),
+        never from its `expire_time` on, and not beyond the organization's `hold_ttl_seconds_max` from its creation. It never
+        shortens: a hold that lasts that long anyway is answered as it is. Idempotent by `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, HOLD_LIFETIME_EXCEEDED, EVENT_NOT_ON_SALE,
         EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
@@ -218,8 +218,9 @@ class HoldServiceServicer:
 
     def BeginPayment(self, request, context):
         """ACTIVE → PENDING: payment runs. The hold gets the payment's deadline, which is never reset: beginning twice answers
-        the hold as it is. Its places count as `pending`, not as `held`. From then on it cannot be changed or extended, and
-        only a service or the box office may release it. Idempotent by the hold itself and by `request_id`.
+        the hold as it is, if `expected_total` and `etag` agree with it. Its places count as `pending`, not as `held`. From
+        then on it cannot be changed or extended, and only a service or the box office may release it. Idempotent by the hold
+        itself and by `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH, EVENT_NOT_ON_SALE,
         EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """

@@ -101,16 +101,17 @@ class HoldServiceStub:
     "add_lines": [{"section_id": "…", "seats": {"labels": ["A-13"]}, "price_tier_id": "…"}]}`.
     """
     ExtendHold: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.ExtendHoldRequest, _hold_service_pb2.ExtendHoldResponse]
-    """Lets an ACTIVE hold last longer. Only its customer and who placed it may, never from its `expire_time` on, and not
-    beyond the organization's `hold_ttl_seconds_max` from its creation. It never shortens: a hold that lasts that long
-    anyway is answered as it is. Idempotent by `request_id`.
+    """Lets an ACTIVE hold last longer. Only its customer and who placed it may (for all others there is no such hold),
+    never from its `expire_time` on, and not beyond the organization's `hold_ttl_seconds_max` from its creation. It never
+    shortens: a hold that lasts that long anyway is answered as it is. Idempotent by `request_id`.
     Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, HOLD_LIFETIME_EXCEEDED, EVENT_NOT_ON_SALE,
     EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
     BeginPayment: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.BeginPaymentRequest, _hold_service_pb2.BeginPaymentResponse]
     """ACTIVE → PENDING: payment runs. The hold gets the payment's deadline, which is never reset: beginning twice answers
-    the hold as it is. Its places count as `pending`, not as `held`. From then on it cannot be changed or extended, and
-    only a service or the box office may release it. Idempotent by the hold itself and by `request_id`.
+    the hold as it is, if `expected_total` and `etag` agree with it. Its places count as `pending`, not as `held`. From
+    then on it cannot be changed or extended, and only a service or the box office may release it. Idempotent by the hold
+    itself and by `request_id`.
     Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH, EVENT_NOT_ON_SALE,
     EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
@@ -216,16 +217,17 @@ class HoldServiceAsyncStub(HoldServiceStub):
     "add_lines": [{"section_id": "…", "seats": {"labels": ["A-13"]}, "price_tier_id": "…"}]}`.
     """
     ExtendHold: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.ExtendHoldRequest, _hold_service_pb2.ExtendHoldResponse]  # type: ignore[assignment]
-    """Lets an ACTIVE hold last longer. Only its customer and who placed it may, never from its `expire_time` on, and not
-    beyond the organization's `hold_ttl_seconds_max` from its creation. It never shortens: a hold that lasts that long
-    anyway is answered as it is. Idempotent by `request_id`.
+    """Lets an ACTIVE hold last longer. Only its customer and who placed it may (for all others there is no such hold),
+    never from its `expire_time` on, and not beyond the organization's `hold_ttl_seconds_max` from its creation. It never
+    shortens: a hold that lasts that long anyway is answered as it is. Idempotent by `request_id`.
     Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, HOLD_LIFETIME_EXCEEDED, EVENT_NOT_ON_SALE,
     EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
     BeginPayment: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.BeginPaymentRequest, _hold_service_pb2.BeginPaymentResponse]  # type: ignore[assignment]
     """ACTIVE → PENDING: payment runs. The hold gets the payment's deadline, which is never reset: beginning twice answers
-    the hold as it is. Its places count as `pending`, not as `held`. From then on it cannot be changed or extended, and
-    only a service or the box office may release it. Idempotent by the hold itself and by `request_id`.
+    the hold as it is, if `expected_total` and `etag` agree with it. Its places count as `pending`, not as `held`. From
+    then on it cannot be changed or extended, and only a service or the box office may release it. Idempotent by the hold
+    itself and by `request_id`.
     Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH, EVENT_NOT_ON_SALE,
     EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
@@ -376,9 +378,9 @@ class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _hold_service_pb2.ExtendHoldRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hold_service_pb2.ExtendHoldResponse, _abc.Awaitable[_hold_service_pb2.ExtendHoldResponse]]:
-        """Lets an ACTIVE hold last longer. Only its customer and who placed it may, never from its `expire_time` on, and not
-        beyond the organization's `hold_ttl_seconds_max` from its creation. It never shortens: a hold that lasts that long
-        anyway is answered as it is. Idempotent by `request_id`.
+        """Lets an ACTIVE hold last longer. Only its customer and who placed it may (for all others there is no such hold),
+        never from its `expire_time` on, and not beyond the organization's `hold_ttl_seconds_max` from its creation. It never
+        shortens: a hold that lasts that long anyway is answered as it is. Idempotent by `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, HOLD_LIFETIME_EXCEEDED, EVENT_NOT_ON_SALE,
         EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
@@ -390,8 +392,9 @@ class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_hold_service_pb2.BeginPaymentResponse, _abc.Awaitable[_hold_service_pb2.BeginPaymentResponse]]:
         """ACTIVE → PENDING: payment runs. The hold gets the payment's deadline, which is never reset: beginning twice answers
-        the hold as it is. Its places count as `pending`, not as `held`. From then on it cannot be changed or extended, and
-        only a service or the box office may release it. Idempotent by the hold itself and by `request_id`.
+        the hold as it is, if `expected_total` and `etag` agree with it. Its places count as `pending`, not as `held`. From
+        then on it cannot be changed or extended, and only a service or the box office may release it. Idempotent by the hold
+        itself and by `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH, EVENT_NOT_ON_SALE,
         EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
