@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What a confirming caller asks for. `etag` empty = unconditionally; `sale_id` is made before the first attempt."""
+    """What a confirming caller asks for. `etag` empty = unconditionally; ids are made before the first attempt.
+
+    `replacement_id` is of the hold that shall take the place of an expired one; empty = an expired one is not sold.
+    """
 
     sale_id: str
     expected_total: Money | None = None
     order_reference: str = ""
     etag: str = ""
+    replacement_id: str = ""
 
 
 def confirm(inventory: Inventory, hold: Hold, request: Confirmation) -> tuple[Hold, Sale]:

@@ -10,7 +10,7 @@ Nothing is claimed unless every line passes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -53,7 +53,8 @@ class PriceLock:
 class LineRequest:
     """Places asked for: `quantity` any ones, or the seats of `labels`, which are then so many.
 
-    `block_id` asks for places of a block. `field` is where the request names them: `lines[1]`, or empty for the short
+    `block_id` asks for places of a block. `assumed` says that the request left the date open, and that the price was
+    locked for this one. `field` is where the request names them: `lines[1]`, or empty for the short
     form.
     """
 
@@ -65,6 +66,7 @@ class LineRequest:
     field: str = ""
     labels: tuple[str, ...] = ()
     block_id: str | None = None
+    assumed: bool = False
 
     def path(self, name: str) -> str:
         """Give the path of one of its fields."""
@@ -84,6 +86,10 @@ class PlaceRequest:
     order_reference: str = ""
     request_id: str = ""
     request_hash: bytes = b""
+
+
+class OtherDateError(Exception):
+    """The date that a price was locked for is not the one that the hold would be for any more."""
 
 
 def place(inventory: Inventory, request: PlaceRequest) -> Hold:
@@ -146,9 +152,11 @@ def resolve_lines(inventory: Inventory, wanted: Sequence[LineRequest], *, first_
 
 def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
     section = inventory.section(wanted.section_id)
-    date = (section.schedule_id, wanted.schedule_id)
+    date = (section.schedule_id, None if wanted.assumed else wanted.schedule_id)
     if date not in inventory.open_dates:
         inventory.open_dates[date] = _open_date(inventory, wanted, section.schedule_id)
+    if wanted.assumed and inventory.open_dates[date] != wanted.schedule_id:
+        raise OtherDateError
     if not section.active:
         raise DomainError(Reason.SECTION_CLOSED, "the section is closed", metadata={"section_id": section.section_id})
     if wanted.block_id is not None:
@@ -185,7 +193,7 @@ def find_seats(inventory: Inventory, section: Section, wanted: LineRequest) -> t
 
 
 def _open_date(inventory: Inventory, wanted: LineRequest, of_section: str | None) -> str | None:
-    schedule = _schedule(inventory, wanted, of_section)
+    schedule = _schedule(inventory, replace(wanted, schedule_id=None) if wanted.assumed else wanted, of_section)
     if schedule is None:
         return None
     check_schedule(inventory.controls, schedule, inventory.at)

@@ -267,11 +267,11 @@ class Reader:
 
     async def load_expired(self, pipeline: Pipeline, inventory: Inventory, found: Iterable[Hold]) -> None:
         """Take over holds whose time is over, with the sections and blocks that ending them changes."""
-        expired = sorted(found, key=lambda hold: (hold.expire_time, hold.hold_id))
-        for hold in expired:
-            inventory.holds.now.setdefault(hold.hold_id, hold)
-        inventory.expired = [inventory.holds.now[hold.hold_id] for hold in expired]
-        await self.load_places(pipeline, inventory, expired)
+        known = {hold.hold_id: hold for hold in inventory.expired}
+        new = [hold for hold in found if hold.hold_id not in known]
+        known |= {hold.hold_id: inventory.holds.now.setdefault(hold.hold_id, hold) for hold in new}
+        inventory.expired = sorted(known.values(), key=lambda hold: (hold.expire_time, hold.hold_id))
+        await self.load_places(pipeline, inventory, new)
 
     async def load_places(self, pipeline: Pipeline, inventory: Inventory, holds: Iterable[Hold]) -> None:
         """Read the sections and blocks of holds that are not there yet: ending a hold frees all of its places."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.capacity import convert
-from holdfast.capacity.domain.placing import default_schedule, place
+from holdfast.capacity.domain.placing import OtherDateError, default_schedule, place
 from holdfast.capacity.engine.unit import key_reused
 from holdfast.capacity.operations.access import event_not_found, hold_not_found
 from holdfast.capacity.store import holds, inventories
@@ -80,8 +80,8 @@ class PlaceHold:
         elif needs.again:
             needs.holds.add(request.hold_id)
 
-    def decide(self, unit: Unit) -> Outcome:
-        """Place it, or answer what the same request placed before."""
+    def decide(self, unit: Unit) -> Outcome | None:
+        """Place it, or answer what the same request placed before; None if its price is for another date by now."""
         inventory, request = unit.inventory, self.request
         known = request.hold_id
         if request.request_id:
@@ -94,7 +94,10 @@ class PlaceHold:
             # The same id: an earlier attempt of this very call, whose commit was not known to have succeeded.
             version = inventory.version_of(hold.hold_id)
             return Outcome(seen, version, inventory.at, replayed=hold.hold_id != request.hold_id)
-        hold = place(inventory, request)
+        try:
+            hold = place(inventory, request)
+        except OtherDateError:
+            return None
         if request.request_id:
             unit.hold_of_key[request.placed_by, request.request_id] = hold.hold_id
         return Outcome(hold, inventory.next_version, inventory.at, done=True)

@@ -75,11 +75,13 @@ class LifecycleServicer:
             expected_total=_expected_total(request),
             order_reference=request.order_reference,
             etag=request.etag,
+            replacement_id=ids.new_id() if request.reacquire else "",
         )
         command = ConfirmHold(
             request.hold_id, wanted, self._front.viewer(call), call.request_key(request, "ConfirmHold")
         )
         outcome = await self._decide(call, request, command, self._front.metrics.holds_confirmed_total)
+        self._events.know_hold(call.organization_id, outcome.hold.hold_id, outcome.hold.event_id)
         return pb.ConfirmHoldResponse(
             hold=convert.hold_message(outcome.hold, call.organization_id),
             sale=None if outcome.sale is None else convert.sale_message(outcome.sale, call.organization_id),

@@ -65,8 +65,11 @@ class HoldServiceStub:
     """Sells a hold's places at its locked prices. Confirming twice answers the same sale. Idempotent by the hold itself
     and by `request_id`.
     A payment that came after the hold expired may ask to `reacquire`: the same seats, of a GENERAL section the same
-    number, are sold at the old locked prices if they are free, in a new CONFIRMED hold with `replaces_hold_id`; else
-    nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the expiry.
+    number, are sold at the old locked prices if all of them are free, in a new CONFIRMED hold with `replaces_hold_id`,
+    while the expired one stays as it is; else nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the
+    expiry, and only while the event would let an ACTIVE hold be confirmed, the sections are open and the dates neither
+    cancelled nor over. Places of a block come from that block, or from sale if it is over. Limits and sales windows were
+    asked when the hold was placed, and are not asked again. Repeated with `reacquire`, it answers the same sale.
     Fails with HOLD_NOT_FOUND, HOLD_EXPIRED (from `expire_time` on), HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH,
     EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
@@ -181,8 +184,11 @@ class HoldServiceAsyncStub(HoldServiceStub):
     """Sells a hold's places at its locked prices. Confirming twice answers the same sale. Idempotent by the hold itself
     and by `request_id`.
     A payment that came after the hold expired may ask to `reacquire`: the same seats, of a GENERAL section the same
-    number, are sold at the old locked prices if they are free, in a new CONFIRMED hold with `replaces_hold_id`; else
-    nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the expiry.
+    number, are sold at the old locked prices if all of them are free, in a new CONFIRMED hold with `replaces_hold_id`,
+    while the expired one stays as it is; else nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the
+    expiry, and only while the event would let an ACTIVE hold be confirmed, the sections are open and the dates neither
+    cancelled nor over. Places of a block come from that block, or from sale if it is over. Limits and sales windows were
+    asked when the hold was placed, and are not asked again. Repeated with `reacquire`, it answers the same sale.
     Fails with HOLD_NOT_FOUND, HOLD_EXPIRED (from `expire_time` on), HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH,
     EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
@@ -318,8 +324,11 @@ class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sells a hold's places at its locked prices. Confirming twice answers the same sale. Idempotent by the hold itself
         and by `request_id`.
         A payment that came after the hold expired may ask to `reacquire`: the same seats, of a GENERAL section the same
-        number, are sold at the old locked prices if they are free, in a new CONFIRMED hold with `replaces_hold_id`; else
-        nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the expiry.
+        number, are sold at the old locked prices if all of them are free, in a new CONFIRMED hold with `replaces_hold_id`,
+        while the expired one stays as it is; else nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the
+        expiry, and only while the event would let an ACTIVE hold be confirmed, the sections are open and the dates neither
+        cancelled nor over. Places of a block come from that block, or from sale if it is over. Limits and sales windows were
+        asked when the hold was placed, and are not asked again. Repeated with `reacquire`, it answers the same sale.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED (from `expire_time` on), HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH,
         EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
