@@ -78,8 +78,8 @@ wheel: setup ## build the package of stubs for other services into dist/, withou
 	@$(BIN)/uv build --quiet --offline --no-build-isolation --no-build-logs --wheel --python $(BIN)/python --out-dir dist libs/api
 	@echo "built $$(ls dist/holdfast_api-*.whl)"
 
-bench: setup ## measure, and print what was measured on
-	@set -e; for case in $(basename $(notdir $(wildcard benchmarks/[a-z]*.py))); do echo "== $$case"; $(BIN)/python -m benchmarks.$$case; done
+bench: setup ## measure a whole mesh of its own; CASES="rest_hold_hot grpc_echo" chooses, BENCH="--runs 5" tells more
+	@exec $(BIN)/python -m benchmarks $(BENCH) $(CASES)
 
 faults: setup ## kill, freeze and cut things for some minutes
 	@HOLDFAST_FAULT_TRIALS=$(FAULT_TRIALS) $(BIN)/pytest -q tests/faults -m faults

@@ -1,6 +1,6 @@
 """What the front door costs a call: bare grpc.aio against it, and each of its stages by itself.
 
-Run: `.venv/bin/python benchmarks/front_door.py [calls]`. Server and client share one process and one event loop, so
+Run: `.venv/bin/python -m benchmarks.front_door [calls]`. Server and client share one process and one event loop, so
 the round trips are upper bounds; what counts is the difference between the lines, in CPU time, which other work on
 the machine disturbs least. Rounds are interleaved and the median of rounds is given.
 """

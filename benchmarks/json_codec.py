@@ -1,4 +1,4 @@
-"""What the gateway's JSON costs a message, beside json_format: `.venv/bin/python benchmarks/json_codec.py`.
+"""What the gateway's JSON costs a message, beside json_format: `.venv/bin/python -m benchmarks.json_codec`.
 
 Each line is the best of interleaved rounds: other work on the machine only ever adds time.
 """

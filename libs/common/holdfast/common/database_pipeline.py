@@ -90,7 +90,9 @@ class Pipeline:
             raise
 
     async def roll_back(self) -> None:
-        """Undo what was sent."""
+        """Undo what was sent; of a connection that was lost, the server has done so."""
+        if self._connection.invalidated:
+            return  # asked for its driver, it would connect anew
         driver = driver_of(self._connection)
         if not driver.closed and driver.info.transaction_status is not TransactionStatus.IDLE:
             await driver.rollback()

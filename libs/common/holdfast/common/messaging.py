@@ -17,6 +17,7 @@ from holdfast.common import message as messages
 from holdfast.common import streams, telemetry
 from holdfast.common.consuming import Consuming
 from holdfast.common.errors import DomainError, Reason
+from holdfast.common.listening import Listening
 from holdfast.common.message import IncomingMessage, OutgoingMessage, PoisonMessage, outgoing
 from holdfast.common.metrics import Metrics
 
@@ -197,6 +198,13 @@ class Messaging:
     async def consume(self, consumer: Consumer, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; survives every restart of NATS, and the loss of its storage."""
         await Consuming(self, consumer).run(stop)
+
+    async def listen(self, subject: str, handler: Callable[[IncomingMessage], None], stop: asyncio.Event) -> None:
+        """Hear what is published under a subject, until `stop` is set; nothing is kept for who is away.
+
+        `handler` must not block. Messages may come twice, in another order, or not at all.
+        """
+        await Listening(self, subject, handler).run(stop)
 
     async def publish_dead(self, subject: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Publish to the stream DEAD, which is made if it is missing. Raises nats.errors.Error or DomainError."""

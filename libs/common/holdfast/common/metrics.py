@@ -109,6 +109,12 @@ class Metrics:
             registry=registry,
         )
 
+        self.availability_readings_total = Counter(
+            "holdfast_availability_readings",
+            "Readings of the tables for availability, by what was read (journal, everything)",
+            ["what"],
+            registry=registry,
+        )
         self.holds_placed_total = Counter("holdfast_holds_placed", "Holds placed", registry=registry)
         self.holds_confirmed_total = Counter("holdfast_holds_confirmed", "Holds confirmed", registry=registry)
         self.holds_released_total = Counter("holdfast_holds_released", "Holds released", registry=registry)

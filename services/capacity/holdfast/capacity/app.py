@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import hold_service_pb2, inventory_service_pb2, section_service_pb2
+from holdfast.capacity.availability import COMMITS, Availabilities
 from holdfast.capacity.consumers import ControlsConsumer
 from holdfast.capacity.engine.batches import Engine
 from holdfast.capacity.engine.layouts import Layouts
@@ -64,6 +65,7 @@ class CapacityApp:
             lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
             idle_in_transaction_timeout_seconds=IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
         )
+        self.availabilities = Availabilities(database=self._database, metrics=self.metrics)
         self._engine = Engine(
             database=self._database,
             layouts=Layouts(),
@@ -71,6 +73,7 @@ class CapacityApp:
             # Reads keep connections of their own: batches never take them all.
             workers_max=max(1, settings.database_pool_size * 3 // 4),
             tidying=Tidy,
+            observe=self.availabilities.observe,
         )
         self._sweeper = Database(
             dsn=settings.sweeper_dsn.get_secret_value(),
@@ -113,7 +116,7 @@ class CapacityApp:
         door = self.server.item_door(holds.methods_by_name["PlaceHold"])
         self.server.add(holds, holding, BatchServicer(holding.place_hold, door=door))
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
-        self.server.add(inventory, InventoryServicer(front, wake=self._reaper.wake))
+        self.server.add(inventory, InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake))
         self.server.add_missing()
         self._opened = AsyncExitStack()
         self._serving = False
@@ -132,6 +135,7 @@ class CapacityApp:
         for database in (self._database, self._sweeper):
             self._opened.push_async_callback(database.close)
             await database.start()
+        self._opened.push_async_callback(self.availabilities.close)
         for peer in (self._events, self._pricing):
             self._opened.push_async_callback(peer.close)
             await peer.start()
@@ -150,6 +154,7 @@ class CapacityApp:
         loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
             "loop-lag": partial(watch_loop_lag, self.metrics),
             "controls": partial(self._relay.messaging.consume, controls.consumer()),
+            "availability": partial(self._relay.messaging.listen, COMMITS, self.availabilities.hear),
         }
         if self._settings.reaper == "on":
             loops["reaper"] = self._reaper.run

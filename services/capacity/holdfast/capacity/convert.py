@@ -18,7 +18,6 @@ from holdfast.capacity.domain.controls import (
     ScheduleState,
 )
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
-from holdfast.capacity.domain.places import wanted_places
 from holdfast.capacity.domain.placing import PriceLock
 from holdfast.common.errors import DomainError, Reason, invalid
 from holdfast.common.protobuf import from_money, optional_datetime, to_datetime, to_money, to_timestamp
@@ -250,16 +249,25 @@ def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 
 
 
 def _hold_before(before: Hold, now: Hold) -> messages_pb2.HoldBefore:
-    places = wanted_places(before.lines)
-    changed = places != wanted_places(now.lines)
+    places = _places_of(before.lines)
+    changed = places != _places_of(now.lines)
     return messages_pb2.HoldBefore(
         state=_HOLD_STATE.Value(before.state.value),
         expire_time=to_timestamp(before.expire_time),
         places=[
-            messages_pb2.SectionPlaces(section_id=section_id, quantity=quantity)
-            for section_id, quantity in (places.items() if changed else ())
+            messages_pb2.SectionPlaces(section_id=section_id, block_id=block_id, quantity=quantity)
+            for (section_id, block_id), quantity in (places.items() if changed else ())
         ],
     )
+
+
+def _places_of(lines: Sequence[Line]) -> dict[tuple[str, str], int]:
+    """Add up the places of lines by section and block."""
+    sums: dict[tuple[str, str], int] = {}
+    for line in lines:
+        key = (line.section_id, line.block_id or "")
+        sums[key] = sums.get(key, 0) + line.quantity
+    return sums
 
 
 def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing]]) -> messages_pb2.InventoryChanged:

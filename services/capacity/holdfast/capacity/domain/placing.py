@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from holdfast.capacity.domain.controls import UPCOMING, EventState, ScheduleState
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
 from holdfast.capacity.domain.places import check_places, seat_names, wanted_places
-from holdfast.capacity.domain.times import instant
+from holdfast.capacity.domain.selling import check_event, check_schedule, check_window, named_schedule
 from holdfast.common.errors import DomainError, Reason, invalid
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def place(inventory: Inventory, request: PlaceRequest) -> Hold:
             "the sections are of another event",
             metadata={"event_ids": f"{inventory.event_id},{request.event_id}"},
         )
-    check_event(inventory)
+    check_event(inventory.controls, inventory.at)
     ttl_seconds = _ttl_seconds(inventory, request)
     lines = resolve_lines(inventory, request.lines, first_number=1)
     check_distinct(lines, request.lines)
@@ -125,39 +124,6 @@ def place(inventory: Inventory, request: PlaceRequest) -> Hold:
     return hold
 
 
-def check_event(inventory: Inventory) -> None:
-    """Raise unless the event takes new holds now."""
-    controls, at = inventory.controls, inventory.at
-    event = {"event_id": inventory.event_id}
-    state = controls.state_at(at)
-    if state is EventState.CANCELLED:
-        raise DomainError(Reason.EVENT_CANCELLED, "the event is cancelled", metadata=event)
-    if state is EventState.POSTPONED:
-        raise DomainError(Reason.EVENT_POSTPONED, "the event is postponed", metadata=event)
-    sells = state in {EventState.ON_SALE, EventState.SOLD_OUT} or (
-        state is EventState.IN_PROGRESS and controls.sells_at_the_door
-    )
-    if not sells or controls.deleted:
-        raise DomainError(
-            Reason.EVENT_NOT_ON_SALE, "the event is not on sale", metadata={**event, "state": state.value}
-        )
-    check_window(at, controls.sales_start_time, controls.sales_end_time)
-
-
-def check_window(at: datetime, start: datetime | None, end: datetime | None) -> None:
-    """Raise SALES_WINDOW_CLOSED outside a window that includes both its ends."""
-    if (start is None or start <= at) and (end is None or at <= end):
-        return
-    metadata = {}
-    if start is not None:
-        metadata["sales_start_time"] = instant(start)
-        if at < start:
-            metadata["next_change_time"] = instant(start)
-    if end is not None:
-        metadata["sales_end_time"] = instant(end)
-    raise DomainError(Reason.SALES_WINDOW_CLOSED, "outside the sales window", metadata=metadata)
-
-
 def _ttl_seconds(inventory: Inventory, request: PlaceRequest) -> int:
     controls = inventory.controls
     wanted = request.hold_ttl_seconds
@@ -180,7 +146,7 @@ def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
     section = inventory.section(wanted.section_id)
     schedule = _schedule(inventory, wanted, section.schedule_id)
     if schedule is not None:
-        _check_schedule(inventory, schedule)
+        check_schedule(inventory.controls, schedule, inventory.at)
     if not section.active:
         raise DomainError(Reason.SECTION_CLOSED, "the section is closed", metadata={"section_id": section.section_id})
     if wanted.block_id is not None:
@@ -224,12 +190,7 @@ def _schedule(inventory: Inventory, wanted: LineRequest, of_section: str | None)
     schedule_id = wanted.schedule_id or of_section
     if schedule_id is None:
         return default_schedule(controls, inventory.at, field=wanted.path("schedule_id"))
-    schedule = controls.schedule(schedule_id)
-    if schedule is None:
-        raise DomainError(
-            Reason.SCHEDULE_NOT_FOUND, "the event has no such date", metadata={"schedule_id": schedule_id}
-        )
-    return schedule
+    return named_schedule(controls, schedule_id)
 
 
 def default_schedule(controls: EventControls, at: datetime, *, field: str) -> ScheduleControls | None:
@@ -244,24 +205,6 @@ def default_schedule(controls: EventControls, at: datetime, *, field: str) -> Sc
     if candidates:
         return candidates[0]
     return max(controls.schedules, key=lambda each: each.start_time, default=None)
-
-
-def _check_schedule(inventory: Inventory, schedule: ScheduleControls) -> None:
-    at = inventory.at
-    door = inventory.controls.sells_at_the_door and not schedule.ended(at)
-    if schedule.state in UPCOMING and (door or at < schedule.start_time):
-        return
-    if schedule.state is ScheduleState.IN_PROGRESS and door:
-        return
-    raise DomainError(
-        Reason.SALES_WINDOW_CLOSED,
-        "the date is not on sale any more",
-        metadata={
-            "schedule_id": schedule.schedule_id,
-            "state": schedule.state.value,
-            "start_time": instant(schedule.start_time),
-        },
-    )
 
 
 def check_distinct(lines: Sequence[Line], requested: Sequence[LineRequest]) -> None:

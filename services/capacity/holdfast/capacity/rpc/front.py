@@ -45,13 +45,17 @@ class Front:
 
     async def run_knowing(self, call: Call, event_id: str, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run an operation on an event; one that is not known here is asked of events, taken over, and tried again."""
+        return await self.knowing(call, event_id, lambda: self.run(call, operation))
+
+    async def knowing(self, call: Call, event_id: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Do something with an event; one that is not known here is asked of events, taken over, and tried again."""
         try:
-            return await self.run(call, operation)
+            return await attempt()
         except DomainError as error:
             if error.reason is not Reason.EVENT_NOT_FOUND or error.metadata.get("event_id") != event_id:
                 raise
         await self.learn(call, event_id)
-        return await self.run(call, operation)
+        return await attempt()
 
     async def submit(self, call: Call, event_id: str, command: Command[T]) -> T:
         """Decide a command on an event, in a batch with others."""
@@ -82,6 +86,10 @@ class Front:
         """Tell a caller who sent a key that this is a repetition, if it is."""
         if replayed and bool(getattr(request, "request_id", "")):
             call.mark_replayed()
+
+    def sees_hidden(self, call: Call) -> bool:
+        """Tell whether the caller sees sections that buyers do not."""
+        return call.principal.can("events.read_private")
 
     def viewer(self, call: Call) -> Viewer:
         """Tell whose holds the caller may see and change."""

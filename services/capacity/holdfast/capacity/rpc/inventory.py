@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import inventory_service_pb2 as pb
 from holdfast.api.capacity.v1 import messages_pb2
+from holdfast.capacity.availability_messages import availability_message
 from holdfast.capacity.operations import verification
 from holdfast.capacity.operations.access import event_not_found
 from holdfast.capacity.operations.controls import TakeOverControls
@@ -20,6 +21,7 @@ from holdfast.common.protobuf import to_timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from holdfast.capacity.availability import Availabilities
     from holdfast.capacity.rpc.front import Front
     from holdfast.common.database import Transaction
     from holdfast.common.rpc_call import Call
@@ -30,8 +32,9 @@ ANSWER_BYTES_MAX: Final = 2 * 1024 * 1024
 class InventoryServicer:
     """An event's inventory as a whole."""
 
-    def __init__(self, front: Front, *, wake: Callable[[], None]) -> None:
+    def __init__(self, front: Front, *, availabilities: Availabilities, wake: Callable[[], None]) -> None:
         self._front = front
+        self._availabilities = availabilities
         self._wake = wake
 
     async def apply_event_controls(
@@ -49,6 +52,17 @@ class InventoryServicer:
             self._wake()
         return pb.ApplyEventControlsResponse(
             inventory_version=applied.version, controls_version=applied.controls_version
+        )
+
+    async def get_availability(self, request: pb.GetAvailabilityRequest, call: Call) -> pb.GetAvailabilityResponse:
+        """Tell what is left of an event, from memory."""
+        event, now = await self._front.knowing(
+            call, request.event_id, lambda: self._availabilities.of(call.organization_id, request.event_id)
+        )
+        hidden = self._front.sees_hidden(call)
+        found = event.answer(now, schedule_id=request.schedule_id or None, hidden=hidden)
+        return pb.GetAvailabilityResponse(
+            availability=availability_message(request.event_id, found, at=now, newest_at=event.at, hidden=hidden)
         )
 
     async def list_inventory_changes(

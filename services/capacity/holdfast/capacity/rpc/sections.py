@@ -49,11 +49,6 @@ def settings_of(section: section_pb2.Section, names: Iterable[str]) -> dict[str,
     return settings
 
 
-def _hidden(call: Call) -> bool:
-    """Whether the caller sees sections that buyers do not."""
-    return call.principal.can("events.read_private")
-
-
 class SectionServicer:
     """The admission areas of events."""
 
@@ -81,7 +76,9 @@ class SectionServicer:
         """Read a section."""
         read = await self._front.run(
             call,
-            lambda transaction: operations.get_section(transaction, request.section_id, hidden=_hidden(call)),
+            lambda transaction: operations.get_section(
+                transaction, request.section_id, hidden=self._front.sees_hidden(call)
+            ),
         )
         return pb.GetSectionResponse(
             section=_first(read, call),
@@ -103,7 +100,7 @@ class SectionServicer:
                 request.event_id,
                 limit=size + 1,
                 after=after,
-                hidden=_hidden(call),
+                hidden=self._front.sees_hidden(call),
                 with_total=request.with_total,
             ),
         )

@@ -267,7 +267,7 @@ class HoldBefore(_message.Message):
 
     @_builtins.property
     def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___SectionPlaces]:
-        """Its places by section, if the commit changed them; none = those of the change's `lines`."""
+        """Its places by section and block, if the commit changed them; none = those of the change's `lines`."""
 
     def __init__(
         self,
@@ -292,19 +292,23 @@ class SectionPlaces(_message.Message):
 
     SECTION_ID_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
     section_id: _builtins.str
     """Which section."""
     quantity: _builtins.int
     """How many."""
+    block_id: _builtins.str
+    """The block that they were taken from, if any."""
     def __init__(
         self,
         *,
         section_id: _builtins.str = ...,
         quantity: _builtins.int = ...,
+        block_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity", "section_id", b"section_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "quantity", b"quantity", "section_id", b"section_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
