@@ -216,7 +216,7 @@ def test_whole_numbers_are_read_in_every_spelling_json_has_for_them(text: Any, e
 
 def price_of(number: str) -> str:
     body = f'{{"sections": [{{"name": "A", "price": {number}}}]}}'.encode()
-    return read(body, seating_config_pb2.SeatingConfig()).sections[0].price  # type: ignore[no-any-return]
+    return str(read(body, seating_config_pb2.SeatingConfig()).sections[0].price)
 
 
 @pytest.mark.parametrize(
