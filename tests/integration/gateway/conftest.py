@@ -96,7 +96,7 @@ async def running_stack(
             drain_seconds=1,
             notice_seconds=0,
         )
-        behind.add_to(name, server.add)
+        behind.add_to(name, server)
         await server.start()
         servers[name] = server
     mesh = mesh.model_copy(update={f"{name}_address": server.address for name, server in servers.items()})

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from holdfast.api.capacity.v1 import hold_pb2, hold_service_pb2, section_service_pb2
 from holdfast.api.events.v1 import event_pb2, event_service_pb2, venue_pb2, venue_service_pb2
 from holdfast.api.pricing.v1 import price_tier_service_pb2, quote_service_pb2
+from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from holdfast.common.rpc_call import Call
+    from holdfast.common.rpc_server import RpcServer
 
 
 class Holds:
@@ -150,7 +150,12 @@ class Behind:
         )
         self.services: dict[str, Any] = {"events": events, "capacity": capacity, "pricing": pricing}
 
-    def add_to(self, name: str, add: Callable[[Any, object], None]) -> None:
-        """Add a service's implementations to its server."""
+    def add_to(self, name: str, server: RpcServer) -> None:
+        """Add a service's implementations to its server; holds are placed one by one or in batches."""
         for module, service, implementation in self.services[name]:
-            add(module.DESCRIPTOR.services_by_name[service], implementation)
+            descriptor = module.DESCRIPTOR.services_by_name[service]
+            if implementation is self.holds:
+                door = server.item_door(descriptor.methods_by_name["PlaceHold"])
+                server.add(descriptor, implementation, BatchServicer(self.holds.place_hold, door=door))
+            else:
+                server.add(descriptor, implementation)

@@ -48,14 +48,18 @@ class CircuitBreaker:
         """The present state; OPEN also once its time is over, until a call comes."""
         return self._state
 
+    @property
+    def ready(self) -> bool:
+        """Whether `admit` would let a call through now."""
+        return self._state is State.CLOSED or (self._state is State.OPEN and self._now() >= self._open_until)
+
     def admit(self) -> bool:
         """Tell whether a call may be made."""
-        if self._state is State.CLOSED:
-            return True
-        if self._state is State.OPEN and self._now() >= self._open_until:
+        if not self.ready:
+            return False
+        if self._state is State.OPEN:
             self._state = State.HALF_OPEN
-            return True
-        return False
+        return True
 
     def retry_after_seconds(self) -> float:
         """Give the seconds until a call may be tried again."""

@@ -17,10 +17,15 @@ from holdfast.common.circuit_breaker import BreakerPolicy, CircuitBreaker, State
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.rpc_call import current_call
 from holdfast.common.rpc_channel import ATTEMPTS_MAX, MeshChannel, Method
+from holdfast.common.rpc_faults import time_over
 from holdfast.common.status import from_rpc_error
-from holdfast.common.telemetry import TRACEPARENT, format_traceparent, span
+from holdfast.common.telemetry import TRACEPARENT, format_traceparent, span, tracer
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from opentelemetry.trace import Span
+
     from holdfast.common.mesh_identity import MeshIdentity, Principal
     from holdfast.common.metrics import Metrics
 
@@ -42,10 +47,11 @@ logger = structlog.get_logger(__name__)
 class Peer:
     """Another service of the mesh. Made in the composition root, one for each; stubs are made on `channel`.
 
-    `target` is host:port, or several separated by commas. The server must show the certificate of `name`.
+    `target` is host:port, or several separated by commas. The server must show the certificate of `name`. `replica`
+    tells breakers apart in the metrics where each replica of a service has a peer of its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names each of them
         self,
         *,
         name: str,
@@ -53,6 +59,7 @@ class Peer:
         identity: MeshIdentity,
         metrics: Metrics | None = None,
         breaker: BreakerPolicy | None = None,
+        replica: str = "",
     ) -> None:
         self.name = name
         self.breaker = CircuitBreaker(breaker)
@@ -60,7 +67,8 @@ class Peer:
         self._metrics = metrics
         self._budget = _BUDGET_MAX
         if metrics is not None:
-            metrics.breaker_open.labels(name).set_function(lambda: float(self.breaker.state is not State.CLOSED))
+            label = f"{name} {replica}" if replica else name
+            metrics.breaker_open.labels(label).set_function(lambda: float(self.breaker.state is not State.CLOSED))
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -113,9 +121,7 @@ class Peer:
         """Like `call`, and give the trailing metadata too (`holdfast-replayed`)."""
         seconds = _seconds_for(deadline_seconds)
         deadline = time.monotonic() + seconds
-        if not self.breaker.admit():
-            self._count("BREAKER_OPEN")
-            raise self._unavailable(self.breaker.retry_after_seconds())
+        self._pass_breaker()
         path = method.path if isinstance(method, Method) else self.name
         settled = False
         started = time.perf_counter()
@@ -129,26 +135,100 @@ class Peer:
             self._budget = min(_BUDGET_MAX, self._budget + _BUDGET_PER_SUCCESS)
             self._count("OK")
         except grpc.aio.AioRpcError as error:
-            refusal = from_rpc_error(error)
             settled = True
-            # A refusal is an answer, however unwelcome; silence is the peer's failure, and so is being too slow.
-            if error.code() in _NO_ANSWER and (refusal is None or refusal.reason is Reason.DEADLINE_EXCEEDED):
-                shortened = seconds < deadline_seconds
-                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and shortened:
-                    self.breaker.abandoned()  # It had less time than it is entitled to: that says nothing about it.
-                else:
-                    self.breaker.failed()
-                refusal = self._silence(error, shortened=shortened)
-            else:
-                self.breaker.succeeded()
-            self._count(error.code().name)
-            raise (refusal or self._unexplained(error)) from None
+            raise self._judge(error, shortened=seconds < deadline_seconds) from None
         finally:
             if not settled:
                 self.breaker.abandoned()
             if self._metrics is not None:
                 self._metrics.client_duration_seconds.labels(self.name).observe(time.perf_counter() - started)
         return result
+
+    async def stream(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Q, R] | grpc.UnaryStreamMultiCallable[Q, R],
+        request: Q,
+        *,
+        principal: Principal,
+        deadline_seconds: float,
+    ) -> AsyncGenerator[R]:
+        """Make a call that is answered with a stream, and give the answers as they come; closing this leaves the call.
+
+        Deadline, breaker, measures and errors are those of `call`, but it is never sent again: only whoever has the
+        answers knows what is missing. A stream that breaks or runs out of time raises after the answers that came.
+        """
+        seconds = _seconds_for(deadline_seconds)
+        self._pass_breaker()
+        path = method.path if isinstance(method, Method) else self.name
+        settled = False
+        started = time.perf_counter()
+        # Not made the current one: between two answers others work in this context.
+        parent = trace.get_current_span().get_span_context()
+        own = None
+        if parent.is_valid and parent.trace_flags.sampled:
+            own = tracer().start_span(path.removeprefix("/"), kind=SpanKind.CLIENT)
+        opened: Any = method  # gRPC's stubs know one of their two kinds only
+        running = opened(request, metadata=_metadata(principal, own), timeout=seconds)
+        try:
+            async for answer in running:
+                if not settled:
+                    self.breaker.succeeded()
+                    settled = True
+                yield answer
+            self.breaker.succeeded()
+            settled = True
+            self._budget = min(_BUDGET_MAX, self._budget + _BUDGET_PER_SUCCESS)
+            self._count("OK")
+        except grpc.aio.AioRpcError as error:
+            fault = self._judge(error, shortened=seconds < deadline_seconds, answered=settled)
+            settled = True
+            raise fault from None
+        finally:
+            running.cancel()
+            if own is not None:
+                own.end()
+            if not settled:
+                self.breaker.abandoned()
+            if self._metrics is not None:
+                self._metrics.client_duration_seconds.labels(self.name).observe(time.perf_counter() - started)
+
+    def spend_retry(self) -> bool:
+        """Take one repetition out of the budget that successful calls fill; False when there is none left."""
+        if self._budget < 1.0:
+            return False
+        self._budget -= 1.0
+        if self._metrics is not None:
+            self._metrics.client_retries_total.labels(self.name).inc()
+        return True
+
+    def unavailable(self) -> DomainError:
+        """Give the error of a peer that does not answer, with the time after which it may be asked again."""
+        ready = self.breaker.ready
+        return DomainError(
+            Reason.DEPENDENCY_UNAVAILABLE,
+            f"{self.name} does not answer",
+            metadata={"dependency": self.name},
+            retry_after_seconds=RETRY_AFTER_SECONDS if ready else self.breaker.retry_after_seconds(),
+        )
+
+    def _pass_breaker(self) -> None:
+        if not self.breaker.admit():
+            self._count("BREAKER_OPEN")
+            raise self.unavailable()
+
+    def _judge(self, error: grpc.aio.AioRpcError, *, shortened: bool, answered: bool = False) -> DomainError:
+        """Give the error that a failed call raises, and tell the breaker what it says of the peer."""
+        refusal = from_rpc_error(error)
+        self._count(error.code().name)
+        # A refusal is an answer, however unwelcome; silence is the peer's failure, and so is being too slow.
+        if error.code() in _NO_ANSWER and (refusal is None or refusal.reason is Reason.DEADLINE_EXCEEDED):
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and (shortened or answered):
+                self.breaker.abandoned()  # It had less time than it is entitled to: that says nothing about it.
+            else:
+                self.breaker.failed()
+            return self._silence(error, shortened=shortened)
+        self.breaker.succeeded()
+        return refusal or self._unexplained(error)
 
     async def _attempts(
         self, method: Any, request: Message, *, principal: Principal, deadline: float
@@ -174,36 +254,21 @@ class Peer:
             return False
         if from_rpc_error(error) is not None:  # The peer answered that something else is down, and when to come back.
             return False
-        if self._budget < 1.0 or time.monotonic() + pause >= deadline:
-            return False
-        self._budget -= 1.0
-        if self._metrics is not None:
-            self._metrics.client_retries_total.labels(self.name).inc()
-        return True
+        return time.monotonic() + pause < deadline and self.spend_retry()
 
     def _silence(self, error: grpc.aio.AioRpcError, *, shortened: bool) -> DomainError:
         """Give the error of a call that the peer did not answer in time, or at all."""
         # It was the present call's time that ended; outside of a call, at the mesh's edge, it is the client's own.
         over = shortened or current_call.get() is None
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and over:
-            return DomainError(
-                Reason.DEADLINE_EXCEEDED, "the call's time is over; the same request_id tells what became of it"
-            )
+            return time_over()
         logger.warning("peer does not answer", peer=self.name, code=error.code().name, cause=error.details())
-        return self._unavailable(RETRY_AFTER_SECONDS)
+        return self.unavailable()
 
     def _unexplained(self, error: grpc.aio.AioRpcError) -> DomainError:
         """Give the error of a status that carries no reason of the mesh: gRPC itself refused."""
         logger.error("peer refused without a reason", peer=self.name, code=error.code().name, cause=error.details())
-        return self._unavailable(RETRY_AFTER_SECONDS)
-
-    def _unavailable(self, retry_after_seconds: float) -> DomainError:
-        return DomainError(
-            Reason.DEPENDENCY_UNAVAILABLE,
-            f"{self.name} does not answer",
-            metadata={"dependency": self.name},
-            retry_after_seconds=retry_after_seconds,
-        )
+        return self.unavailable()
 
     def _count(self, code: str) -> None:
         if self._metrics is not None:
@@ -221,9 +286,9 @@ def _seconds_for(deadline_seconds: float) -> float:
     return min(deadline_seconds, left)
 
 
-def _metadata(principal: Principal) -> grpc.aio.Metadata:
+def _metadata(principal: Principal, own: Span | None = None) -> grpc.aio.Metadata:
     metadata = grpc.aio.Metadata(principal.to_metadata())
-    context = trace.get_current_span().get_span_context()
+    context = (own or trace.get_current_span()).get_span_context()
     if context.is_valid:
         metadata.add(TRACEPARENT, format_traceparent(context))
     return metadata

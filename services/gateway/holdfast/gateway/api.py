@@ -23,6 +23,7 @@ from holdfast.gateway.auth import token_invalid
 from holdfast.gateway.body import Body, ClientGoneError, ClientTooSlowError
 from holdfast.gateway.outside import outside
 from holdfast.gateway.problems import internal_error, problem
+from holdfast.gateway.protocol import GONE
 from holdfast.gateway.transcoder import Arrived, Endpoint, compile_endpoints
 
 if TYPE_CHECKING:
@@ -166,7 +167,11 @@ class Api:
             )
         )
         response, replayed = await self._clients.call(
-            endpoint, request, principal=principal, deadline_seconds=deadline_seconds
+            endpoint,
+            request,
+            principal=principal,
+            deadline_seconds=deadline_seconds,
+            gone=scope["extensions"][GONE],
         )
         return endpoint.answer(response, replayed=replayed)
 

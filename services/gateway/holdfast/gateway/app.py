@@ -86,6 +86,7 @@ class GatewayApp:
             },
             identity=MeshIdentity.load(mesh.identity_dir, NAME),
             metrics=metrics,
+            measures=measures,
         )
         self._keys = KeySource(settings.jwks)
         on = settings.rate_limits == "on"

@@ -1,4 +1,4 @@
-"""The gateway's way to the services: one channel each, and every bound RPC as a method on it."""
+"""The gateway's way to the services: a channel to each replica, and every bound RPC as a method on it."""
 
 from __future__ import annotations
 
@@ -9,63 +9,87 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from holdfast.common.rpc_client import Peer
+from holdfast.api.capacity.v1 import hold_service_pb2 as pb
+from holdfast.gateway.lanes import BATCH, PLACE_HOLD, SERVICE, Lanes
+from holdfast.gateway.replicas import Replicas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from google.protobuf.message import Message
 
     from holdfast.common.mesh_identity import MeshIdentity, Principal
     from holdfast.common.metrics import Metrics
+    from holdfast.common.rpc_client import Peer
+    from holdfast.gateway.measures import Measures
     from holdfast.gateway.transcoder import Endpoint
 
 HEALTH_SECONDS_MAX: Final = 0.5
 HEALTH_REMEMBERED_SECONDS: Final = 1.0
+UNREACHABLE: Final = "UNREACHABLE"
 REPLAYED: Final = "holdfast-replayed"
 
 
 class Clients:
-    """Peers by service name. `targets` are gRPC addresses by service name."""
+    """The services' replicas, by service name. `targets` are gRPC addresses by service name."""
 
-    def __init__(self, *, targets: Mapping[str, str], identity: MeshIdentity, metrics: Metrics | None) -> None:
-        self._peers = {
-            name: Peer(name=name, target=target, identity=identity, metrics=metrics) for name, target in targets.items()
+    def __init__(
+        self, *, targets: Mapping[str, str], identity: MeshIdentity, metrics: Metrics | None, measures: Measures
+    ) -> None:
+        self._services = {
+            name: Replicas(name=name, target=target, identity=identity, metrics=metrics)
+            for name, target in targets.items()
         }
-        self._methods: dict[tuple[str, str], tuple[Peer, Any]] = {}
+        self._lanes = Lanes(self._services[SERVICE], measures=measures)
         self._health: dict[str, str] = {}
         self._health_until = 0.0
         self._asking: asyncio.Task[None] | None = None
 
     async def start(self, endpoints: Iterable[Endpoint]) -> None:
         """Open the channels; nothing waits for a service to answer. KeyError for a service without an address."""
-        for peer in self._peers.values():
-            await peer.start()
+        for replicas in self._services.values():
+            await replicas.start()
         for endpoint in endpoints:
-            peer = self._peers[endpoint.binding.peer]
-            path = f"/{endpoint.rpc.containing_service.full_name}/{endpoint.rpc.name}"
-            method = peer.channel.unary_unary(
-                path,
-                request_serializer=endpoint.request_class.SerializeToString,
-                response_deserializer=endpoint.response_class.FromString,
+            for replica in self._services[endpoint.binding.peer].all:
+                replica.methods[endpoint.path] = replica.peer.channel.unary_unary(
+                    f"/{endpoint.path}",
+                    request_serializer=endpoint.request_class.SerializeToString,
+                    response_deserializer=endpoint.response_class.FromString,
+                )
+        for replica in self._services[SERVICE].all:
+            replica.methods[BATCH] = replica.peer.channel.unary_stream(
+                f"/{BATCH}",
+                request_serializer=pb.BatchPlaceHoldsRequest.SerializeToString,
+                response_deserializer=pb.BatchPlaceHoldsResponse.FromString,
             )
-            self._methods[endpoint.binding.method, endpoint.binding.template] = (peer, method)
 
     async def close(self) -> None:
         """Close the channels."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
-        for peer in reversed(self._peers.values()):
-            await peer.close()
+        await self._lanes.close()
+        for replicas in reversed(self._services.values()):
+            await replicas.close()
 
     async def call(
-        self, endpoint: Endpoint, request: Message, *, principal: Principal, deadline_seconds: float
+        self,
+        endpoint: Endpoint,
+        request: Message,
+        *,
+        principal: Principal,
+        deadline_seconds: float,
+        gone: Callable[[], bool],
     ) -> tuple[Any, bool]:
-        """Make an endpoint's call; gives the response and whether it answers a request that had its effect before."""
-        peer, method = self._methods[endpoint.binding.method, endpoint.binding.template]
-        response, trailing = await peer.call_with_metadata(
-            method, request, principal=principal, deadline_seconds=deadline_seconds
+        """Make an endpoint's call; gives the response and whether it answers a request that had its effect before.
+
+        Holds are placed together with others. `gone` tells whether the client has left: what was not sent by then is
+        not, and raises ClientGoneError.
+        """
+        if endpoint.path == PLACE_HOLD:
+            return await self._lanes.place(request, principal=principal, deadline_seconds=deadline_seconds, gone=gone)
+        response, trailing = await self._services[endpoint.binding.peer].call(
+            endpoint.path, request, principal=principal, deadline_seconds=deadline_seconds
         )
         return response, trailing.get(REPLAYED) == "true"
 
@@ -78,15 +102,21 @@ class Clients:
         return dict(self._health)
 
     async def _ask(self) -> None:
-        answers = await asyncio.gather(*(_serving(peer) for peer in self._peers.values()))
-        self._health = dict(zip(self._peers, answers, strict=True))
+        answers = await asyncio.gather(*(_serving(replicas) for replicas in self._services.values()))
+        self._health = dict(zip(self._services, answers, strict=True))
         self._health_until = time.monotonic() + HEALTH_REMEMBERED_SECONDS
 
 
-async def _serving(peer: Peer) -> str:
+async def _serving(replicas: Replicas) -> str:
+    """Give what the best of the replicas says."""
+    found = await asyncio.gather(*(_says(replica.peer) for replica in replicas.all))
+    return min(found, key=lambda status: (status != "SERVING", status == UNREACHABLE))
+
+
+async def _says(peer: Peer) -> str:
     stub = health_pb2_grpc.HealthStub(peer.channel)
     try:
         answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS_MAX)
     except grpc.aio.AioRpcError:
-        return "UNREACHABLE"
+        return UNREACHABLE
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.common.metrics import Metrics
 
+BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 150, 200)
 BUCKETS_SECONDS: Final = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -32,6 +35,11 @@ class Measures:
             "1 while rate limits are counted in this process only",
             registry=registry,
         )
+        self.batch_items = Histogram(
+            "holdfast_lane_batch_items", "Holds that left together", buckets=BATCH_BUCKETS, registry=registry
+        )
+        self._lanes_waiting = Gauge("holdfast_lane_waiting", "Holds waiting for the next call", registry=registry)
+        self._lanes_calls = Gauge("holdfast_lane_calls", "Calls with holds on their way", registry=registry)
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def answered(self, *, method: str, route: str, status: int, seconds: float) -> None:
@@ -45,6 +53,11 @@ class Measures:
             )
         found[0].inc()
         found[1].observe(seconds)
+
+    def lanes(self, *, waiting: Callable[[], int], calls: Callable[[], int]) -> None:
+        """Take over where to look for what is in the lanes."""
+        self._lanes_waiting.set_function(lambda: float(waiting()))
+        self._lanes_calls.set_function(lambda: float(calls()))
 
     def limits_local(self, local: bool) -> None:  # noqa: FBT001 - the one thing that it says
         """Note where rate limits are counted."""

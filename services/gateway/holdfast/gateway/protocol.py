@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX: Final = 16 * 1024
 HEADER_LINES_MAX: Final = 100
 WRITE_SECONDS_MAX: Final = 30.0
+GONE: Final = "holdfast.gone"
+"""The extension of ASGI's scope that tells whether the client has left: a callable."""
 _LINE_OVERHEAD: Final = 4
 _BAD_REQUEST: Final = 400
 _UNAVAILABLE: Final = 503
@@ -76,6 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin to count a head."""
         self._head_bytes = self._head_lines = 0
         super().on_message_begin()
+        self.scope["extensions"] = {GONE: self.transport.is_closing}  # type: ignore[dict-item] # ASGI leaves it open
 
     def on_url(self, url: bytes) -> None:
         """Count."""

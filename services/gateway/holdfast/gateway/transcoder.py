@@ -60,6 +60,7 @@ class Endpoint:
         rpc = binding.rpc
         self.binding = binding
         self.rpc = rpc
+        self.path = f"{rpc.containing_service.full_name}/{rpc.name}"
         self.request_class: Any = GetMessageClass(rpc.input_type)
         self.response_class: Any = GetMessageClass(rpc.output_type)
         policy = rpc.GetOptions().Extensions[policy_pb2.policy]
