@@ -27,14 +27,15 @@ _ROWS: Final = seat_layout_pb2.SeatNumbering.RowScheme
 _SEATS: Final = seat_layout_pb2.SeatNumbering.SeatScheme
 
 
-def config_of(message: seating_config_pb2.SeatingConfig, *, currency_code: str) -> SeatingConfig:
+def config_of(message: seating_config_pb2.SeatingConfig, *, currency_code: str = "") -> SeatingConfig:
     """Read a seating configuration; `currency_code` is the organization's, where it names none of its own.
 
     Raises INVALID_SEATING_CONFIG on a price that is no amount of the currency, UNKNOWN_CURRENCY. Whether it can be
     built is what planning it tells.
     """
     currency = message.currency_code or currency_code
-    exponent(currency)
+    if currency:
+        exponent(currency)
     return SeatingConfig(
         rows=message.rows,
         cols=message.cols,
