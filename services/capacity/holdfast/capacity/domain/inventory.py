@@ -303,8 +303,15 @@ class Inventory:
             if enough or self.full or all(line.section_id != section_id for line in hold.lines):
                 kept.append(hold)
             else:
-                self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
+                self.end_over(hold)
         self.expired = kept
+
+    def end_over(self, hold: Hold) -> Hold:
+        """End a hold whose time is over, as it was seen from then on: by a void, if one ended it before its time."""
+        void = next((each for each in self.voids if each.ends(hold)), None)
+        if void is not None:
+            return self.end(hold, HoldState.VOIDED, at=void.at, void=void)
+        return self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
 
     def reclaim_seats(self, section_id: str, seats: int) -> None:
         """Expire holds whose time is over and that have seats of a bitmap."""
@@ -314,7 +321,7 @@ class Inventory:
                 continue
             theirs = mask_of(seat for line in hold.lines if line.section_id == section_id for seat in line.seats)
             if theirs & seats and not self.full:
-                self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
+                self.end_over(hold)
             else:
                 kept.append(hold)
         self.expired = kept
