@@ -223,14 +223,16 @@ async def test_a_hold_that_changed_between_pricing_and_the_lock_is_priced_again(
         first = asyncio.create_task(capacity.place(section.id, buyer="user:first"))
         await capacity.until_in_flight(1)
         changes = []
-        for number in range(2):  # both are priced for the hold as it is now
-            changes.append(asyncio.create_task(change(capacity, hold, release_lines=[{"number": 1, "quantity": 1}])))
-            await capacity.until_in_flight(2 + number)
+        for quantity in (1, 2):  # both are priced for the hold as it is now
+            part = {"number": 1, "quantity": quantity}
+            changes.append(asyncio.create_task(change(capacity, hold, release_lines=[part])))
+            await capacity.until_in_flight(1 + quantity)
         await until(both_priced)
     await first
     done = await outcomes(*changes)
-    assert sorted(lines(answer.hold)[0][2:] for answer in done) == [(3, "30.00"), (4, "40.00")]
-    assert sorted(line.quantity for line in capacity.world.locked[asked:]) == [3, 4, 4]
+    assert min(lines(answer.hold)[0][2:] for answer in done) == (2, "20.00")
+    assert lines(await capacity.hold(hold.id)) == [(1, section.id, 2, "20.00")]
+    assert sorted(line.quantity for line in capacity.world.locked[asked:]) == [2, 3, 4]
     await capacity.check(section.event_id)
 
 
