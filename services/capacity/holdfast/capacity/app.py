@@ -22,6 +22,7 @@ from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
 from holdfast.capacity.rpc.lifecycle import LifecycleServicer
 from holdfast.capacity.rpc.placing import Placing
+from holdfast.capacity.rpc.seating import SeatingServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.store.journal import JournalSource
 from holdfast.common.database import Database
@@ -115,7 +116,7 @@ class CapacityApp:
         events = EventsOf(front)
         placing = Placing(front, events)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
-        self.server.add(sections, SectionServicer(front, events))
+        self.server.add(sections, SectionServicer(front, events), SeatingServicer(front))
         holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
         door = self.server.item_door(holds.methods_by_name["PlaceHold"])
         self.server.add(

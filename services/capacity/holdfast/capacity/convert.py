@@ -8,6 +8,7 @@ from holdfast.api.capacity.v1 import block_pb2, hold_pb2, messages_pb2, seat_map
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
 from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
+from holdfast.capacity.convert_seating import focal_point_message, layout_message
 from holdfast.capacity.domain.bitmaps import indexes_of
 from holdfast.capacity.domain.controls import (
     HOLD_TTL_SECONDS_DEFAULT,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.inventory import Inventory
+    from holdfast.capacity.domain.layouts import Layout
     from holdfast.capacity.domain.sales import Sale
     from holdfast.capacity.domain.sections import Counters, Crossing, Section
 
@@ -132,7 +134,9 @@ def left_price_line(organization_id: str, hold: Hold, line: Line, quantity: int)
     )
 
 
-def section_message(section: Section, organization_id: str, *, untidied: tuple[int, int]) -> section_pb2.Section:
+def section_message(
+    section: Section, organization_id: str, *, untidied: tuple[int, int], layout: Layout | None
+) -> section_pb2.Section:
     """Give a section as callers see it: places of holds whose time is over, (held, pending), are available."""
     counters = section.counters
     held, pending = untidied
@@ -160,6 +164,8 @@ def section_message(section: Section, organization_id: str, *, untidied: tuple[i
         create_time=to_timestamp(section.create_time),
         update_time=to_timestamp(section.update_time),
         etag=section.etag,
+        layout=None if layout is None else layout_message(layout),
+        focal_point=None if layout is None else focal_point_message(layout),
     )
 
 
