@@ -137,7 +137,8 @@ class SectionServicer:
             token = self._front.tokens.encode([last.create_time.isoformat(), last.section_id], filters)
         return pb.ListSectionsResponse(
             sections=[
-                convert.section_message(view.section, call.organization_id, untidied=view.untidied) for view in page
+                convert.section_message(view.section, call.organization_id, untidied=view.untidied, layout=view.layout)
+                for view in page
             ],
             pagination=pagination_pb2.Pagination(next_page_token=token, total=read.total),
             inventory_version=snapshot.version,
@@ -181,4 +182,4 @@ class SectionServicer:
 
 def _first(read: SectionsRead, call: Call) -> section_pb2.Section:
     view = read.snapshot.views[0]
-    return convert.section_message(view.section, call.organization_id, untidied=view.untidied)
+    return convert.section_message(view.section, call.organization_id, untidied=view.untidied, layout=view.layout)

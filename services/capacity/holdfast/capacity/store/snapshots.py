@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, exists, func, literal, select, true, union_all
 
+from holdfast.capacity.domain.layouts import Layout
 from holdfast.capacity.store.holds import LIVE_STATES, voided
 from holdfast.capacity.store.sections import section_of
 from holdfast.capacity.store.tables import event_inventories, hold_lines, holds, sections, voids
@@ -29,10 +30,15 @@ Cursor = tuple["datetime", str]
 
 @dataclass(frozen=True, slots=True)
 class SectionView:
-    """A section, and its places whose holds ended and were not tidied up: (held, pending)."""
+    """A section, and its places whose holds ended and were not tidied up: (held, pending).
+
+    Of a seated section also its layout, and the bitmap of the seats that are claimed, by whomever.
+    """
 
     section: Section
     untidied: tuple[int, int]
+    layout: Layout | None = None
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,12 @@ async def _read(
         return None
     return Snapshot(
         views=tuple(
-            SectionView(section_of(row), (int(row.ended_held), int(row.ended_pending)))
+            SectionView(
+                section_of(row),
+                (int(row.ended_held), int(row.ended_pending)),
+                layout=None if row.row_layout is None else Layout.from_json(row.row_layout),
+                taken=0 if row.taken is None else int.from_bytes(row.taken, "little"),
+            )
             for row in rows
             if row.id is not None
         ),
