@@ -15,10 +15,12 @@ from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
 from holdfast.capacity.rpc.batches import BatchServicer
+from holdfast.capacity.rpc.blocks import BlockServicer
 from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
+from holdfast.capacity.rpc.sales import SaleServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.store.journal import JournalSource
 from holdfast.common.database import Database
@@ -111,10 +113,10 @@ class CapacityApp:
         )
         events = EventsOf(front)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
-        self.server.add(sections, SectionServicer(front, events))
+        self.server.add(sections, SectionServicer(front, events), BlockServicer(front, events))
         holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, events)
         door = self.server.item_door(holds.methods_by_name["PlaceHold"])
-        self.server.add(holds, holding, BatchServicer(holding.place_hold, door=door))
+        self.server.add(holds, holding, BatchServicer(holding.place_hold, door=door), SaleServicer(front, events))
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
         self.server.add(inventory, InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake))
         self.server.add_missing()

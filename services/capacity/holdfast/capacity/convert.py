@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from holdfast.api.capacity.v1 import block_pb2, hold_pb2, messages_pb2, seat_map_pb2, section_pb2
+from holdfast.api.capacity.v1 import block_pb2, hold_pb2, section_pb2
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
 from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
-from holdfast.capacity.domain.bitmaps import indexes_of
+from holdfast.capacity.domain.blocks import BlockKind
 from holdfast.capacity.domain.controls import (
     HOLD_TTL_SECONDS_DEFAULT,
     HOLD_TTL_SECONDS_MAX,
@@ -18,21 +18,24 @@ from holdfast.capacity.domain.controls import (
     ScheduleState,
 )
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
+from holdfast.capacity.domain.parts import PartRequest
 from holdfast.capacity.domain.placing import PriceLock
+from holdfast.capacity.domain.sales import ReturnTo, SaleState, sum_of
 from holdfast.common.errors import DomainError, Reason, invalid
 from holdfast.common.protobuf import from_money, optional_datetime, to_datetime, to_money, to_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from holdfast.capacity.domain.blocks import Block
-    from holdfast.capacity.domain.inventory import Inventory
-    from holdfast.capacity.domain.sales import Sale
-    from holdfast.capacity.domain.sections import Counters, Crossing, Section
+    from holdfast.capacity.domain.sales import Sale, SaleReturn
+    from holdfast.capacity.domain.sections import Counters, Section
 
 _KIND: Final = section_pb2.Section.Kind
 _HOLD_STATE: Final = hold_pb2.Hold.State
 _SALE_STATE: Final = hold_pb2.Sale.State
+_RETURN_TO: Final = hold_pb2.SaleReturn.ReturnTo
+_BLOCK_KIND: Final = block_pb2.Block.Kind
 
 
 def controls_of(message: event_pb2.EventControls) -> EventControls:
@@ -113,10 +116,8 @@ def lock_of(outcome: quote_service_pb2.LockPriceOutcome) -> PriceLock:
     )
 
 
-def section_message(section: Section, organization_id: str, *, untidied: tuple[int, int]) -> section_pb2.Section:
-    """Give a section as callers see it: places of holds whose time is over, (held, pending), are available."""
-    counters = section.counters
-    held, pending = untidied
+def section_message(section: Section, organization_id: str, *, counters: Counters) -> section_pb2.Section:
+    """Give a section with its counters as callers see them."""
     return section_pb2.Section(
         id=section.section_id,
         organization_id=organization_id,
@@ -128,9 +129,9 @@ def section_message(section: Section, organization_id: str, *, untidied: tuple[i
         kind=_KIND.Value(section.kind.value),
         tier=section.tier,
         total=counters.total,
-        available=counters.available + held + pending,
-        held=counters.held - held,
-        pending=counters.pending - pending,
+        available=counters.available,
+        held=counters.held,
+        pending=counters.pending,
         sold=counters.sold,
         blocked=counters.blocked,
         buffer=counters.buffer,
@@ -181,9 +182,11 @@ def hold_message(hold: Hold, organization_id: str) -> hold_pb2.Hold:
     )
 
 
-def sale_message(sale: Sale, organization_id: str) -> hold_pb2.Sale:
-    """Give a sale."""
-    return hold_pb2.Sale(
+def sale_message(sale: Sale, organization_id: str, *, returns: Iterable[SaleReturn] = ()) -> hold_pb2.Sale:
+    """Give a sale, with what came back of it."""
+    returns = tuple(returns)
+    returned_total = sum_of(line.amount for each in returns for line in each.lines)
+    message = hold_pb2.Sale(
         id=sale.sale_id,
         organization_id=organization_id,
         event_id=sale.event_id,
@@ -195,7 +198,76 @@ def sale_message(sale: Sale, organization_id: str) -> hold_pb2.Sale:
         total=None if sale.total is None else to_money(sale.total),
         create_time=to_timestamp(sale.create_time),
         etag=sale.etag,
+        update_time=to_timestamp(sale.update_time or sale.create_time),
+        returns=[return_message(each) for each in returns],
+        returned_total=None if returned_total is None else to_money(returned_total),
     )
+    for line, told in zip(sale.lines, message.lines, strict=True):
+        returned, exchanged = sale.returned_of(line), sale.exchanged_of(line)
+        told.returned_quantity = returned.quantity
+        told.returned_seats.extend(line.labels_of(returned.seats))
+        told.exchanged_quantity = exchanged.quantity
+        told.exchanged_seats.extend(line.labels_of(exchanged.seats))
+    return message
+
+
+def return_message(made: SaleReturn) -> hold_pb2.SaleReturn:
+    """Give a return."""
+    return hold_pb2.SaleReturn(
+        id=made.return_id,
+        lines=[
+            hold_pb2.ReturnedLine(
+                number=line.number,
+                quantity=line.quantity,
+                seats=line.labels,
+                amount=None if line.amount is None else to_money(line.amount),
+                block_id=line.block_id or "",
+            )
+            for line in made.lines
+        ],
+        return_to=_RETURN_TO.Value(made.return_to.value),
+        amount=None if made.amount is None else to_money(made.amount),
+        note=made.note,
+        actor=made.actor,
+        create_time=to_timestamp(made.create_time),
+    )
+
+
+def part_of(message: hold_pb2.LinePart, *, field: str) -> PartRequest:
+    """Read which part of a line a request names."""
+    part = message.WhichOneof("part")
+    return PartRequest(
+        number=message.number,
+        quantity=message.quantity if part == "quantity" else None,
+        labels=tuple(message.seats.labels) if part == "seats" else (),
+        field=field,
+    )
+
+
+def block_message(block: Block, organization_id: str) -> block_pb2.Block:
+    """Give a block."""
+    return block_pb2.Block(
+        id=block.block_id,
+        organization_id=organization_id,
+        event_id=block.event_id,
+        section_id=block.section_id,
+        kind=_BLOCK_KIND.Value(block.kind.value),
+        quantity=block.quantity,
+        seats=block.labels,
+        initial_quantity=block.initial_quantity,
+        taken_quantity=block.taken_quantity,
+        note=block.note,
+        actor=block.actor,
+        create_time=to_timestamp(block.create_time),
+        update_time=to_timestamp(block.update_time),
+        end_time=None if block.end_time is None else to_timestamp(block.end_time),
+        etag=block.etag,
+    )
+
+
+def block_kind(value: block_pb2.Block.Kind.ValueType) -> BlockKind:
+    """Read a block's kind from a request; not said is HOUSE."""
+    return BlockKind(_BLOCK_KIND.Name(value)) if value else BlockKind.HOUSE
 
 
 def hold_state(value: hold_pb2.Hold.State.ValueType) -> HoldState:
@@ -203,147 +275,11 @@ def hold_state(value: hold_pb2.Hold.State.ValueType) -> HoldState:
     return HoldState(_HOLD_STATE.Name(value))
 
 
-def _amounts(lines: Sequence[Line]) -> list[messages_pb2.LineAmount]:
-    return [
-        messages_pb2.LineAmount(
-            number=line.number,
-            section_id=line.section_id,
-            schedule_id=line.schedule_id or "",
-            quantity=line.quantity,
-            seats=line.labels,
-            block_id=line.block_id or "",
-            price_tier_id="" if line.price is None else line.price.price_tier_id,
-            price_tier_version=0 if line.price is None else line.price.price_tier_version,
-            currency_code="" if line.price is None else line.price.total.currency_code,
-            total_minor=0 if line.price is None else line.price.total.minor,
-        )
-        for line in lines
-    ]
+def sale_state(value: hold_pb2.Sale.State.ValueType) -> SaleState:
+    """Read a sale's state from a request."""
+    return SaleState(_SALE_STATE.Name(value))
 
 
-def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
-    """Give an event's sums."""
-    return messages_pb2.InventoryTotals(
-        total=counters.total,
-        held=counters.held,
-        pending=counters.pending,
-        sold=counters.sold,
-        blocked=counters.blocked,
-    )
-
-
-def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 0) -> messages_pb2.HoldChange:
-    """Give what a commit did to a hold; `before` is None of one that it placed."""
-    return messages_pb2.HoldChange(
-        hold_id=hold.hold_id,
-        state=_HOLD_STATE.Value(hold.state.value),
-        customer_id=hold.customer_id,
-        expire_time=to_timestamp(hold.expire_time),
-        lines=_amounts(hold.lines),
-        order_reference=hold.order_reference,
-        replaces_hold_id=hold.replaces_hold_id or "",
-        placed_by=hold.placed_by,
-        before=None if before is None else _hold_before(before, hold),
-        void_version=void_version,
-    )
-
-
-def _hold_before(before: Hold, now: Hold) -> messages_pb2.HoldBefore:
-    places = _places_of(before.lines)
-    changed = places != _places_of(now.lines)
-    return messages_pb2.HoldBefore(
-        state=_HOLD_STATE.Value(before.state.value),
-        expire_time=to_timestamp(before.expire_time),
-        places=[
-            messages_pb2.SectionPlaces(section_id=section_id, block_id=block_id, quantity=quantity)
-            for (section_id, block_id), quantity in (places.items() if changed else ())
-        ],
-    )
-
-
-def _places_of(lines: Sequence[Line]) -> dict[tuple[str, str], int]:
-    """Add up the places of lines by section and block."""
-    sums: dict[tuple[str, str], int] = {}
-    for line in lines:
-        key = (line.section_id, line.block_id or "")
-        sums[key] = sums.get(key, 0) + line.quantity
-    return sums
-
-
-def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing]]) -> messages_pb2.InventoryChanged:
-    """Give the journal's row of a commit."""
-    kinds = messages_pb2.ThresholdCrossing.Kind
-    return messages_pb2.InventoryChanged(
-        event_id=inventory.event_id,
-        organization_id=inventory.organization_id,
-        version=inventory.next_version,
-        sections=[
-            section_pb2.SectionCounters(
-                section_id=section.section_id,
-                total=section.counters.total,
-                held=section.counters.held,
-                pending=section.counters.pending,
-                sold=section.counters.sold,
-                blocked=section.counters.blocked,
-                schedule_id=section.schedule_id or "",
-                active=section.active,
-                buffer=section.counters.buffer,
-                deleted=section.delete_time is not None,
-                revision=section.revision,
-            )
-            for section in inventory.touched_sections()
-        ],
-        holds=[
-            *(_hold_change(hold) for hold in inventory.holds.made),
-            *(
-                _hold_change(
-                    hold,
-                    before=inventory.holds.before[hold.hold_id],
-                    void_version=inventory.void_versions.get(hold.hold_id, 0),
-                )
-                for hold in inventory.holds.changed
-            ),
-        ],
-        sales=[
-            messages_pb2.SaleChange(
-                sale_id=sale.sale_id,
-                hold_id=sale.hold_id,
-                state=_SALE_STATE.Value(sale.state.value),
-                customer_id=sale.customer_id,
-                lines=_amounts(sale.lines),
-                order_reference=sale.order_reference,
-            )
-            for sale in (*inventory.sales.made, *inventory.sales.changed)
-        ],
-        totals=totals_message(inventory.counters),
-        crossings=[
-            messages_pb2.ThresholdCrossing(kind=kinds.Value(kind.value), section_id=section_id)
-            for section_id, kind in crossings
-        ],
-        controls_version=inventory.controls.version,
-        occur_time=to_timestamp(inventory.at),
-        blocks=[_block_change(block) for block in (*inventory.blocks.made, *inventory.blocks.changed)],
-        seats=_seat_changes(inventory),
-    )
-
-
-def _block_change(block: Block) -> messages_pb2.BlockChange:
-    return messages_pb2.BlockChange(
-        block_id=block.block_id,
-        section_id=block.section_id,
-        kind=block_pb2.Block.Kind.Value(block.kind.value),
-        quantity=block.quantity,
-        seats=block.labels,
-        ended=block.ended,
-        actor=block.actor,
-    )
-
-
-def _seat_changes(inventory: Inventory) -> list[seat_map_pb2.SeatChange]:
-    changes = []
-    for section_id, seating in sorted(inventory.seatings.items()):
-        now_taken, now_free = seating.taken & ~seating.before, seating.before & ~seating.taken
-        for seats, taken in ((now_taken, True), (now_free, False)):
-            if seats:
-                changes.append(seat_map_pb2.SeatChange(section_id=section_id, indexes=indexes_of(seats), taken=taken))
-    return changes
+def return_to(value: hold_pb2.SaleReturn.ReturnTo.ValueType) -> ReturnTo:
+    """Read from a request where returned places go; not said is back to sale."""
+    return ReturnTo(_RETURN_TO.Name(value)) if value else ReturnTo.SALE

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.holds import Hold, HoldState
 from holdfast.capacity.domain.rows import Rows
-from holdfast.capacity.domain.sales import Sale, SaleState
+from holdfast.capacity.domain.sales import Sale, SaleReturn, SaleState
 from holdfast.capacity.domain.seats import SeatOwner
 from holdfast.capacity.domain.sections import Counters, Crossing, Section, crossings
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from holdfast.capacity.domain.blocks import Block
+    from holdfast.capacity.domain.blocks import Act, Block
     from holdfast.capacity.domain.controls import EventControls
     from holdfast.capacity.domain.holds import Line, Void
     from holdfast.capacity.domain.seats import Seating
@@ -43,27 +43,37 @@ class TidyFirst(Exception):  # noqa: N818 (what is to be done; nothing failed)
         self.event_id = event_id
 
 
+def seats_bytes(labels: Sequence[str]) -> int:
+    """Estimate, never too low, what labels and indexes of seats take of the journal's row."""
+    return sum(4 * len(label) + _SEAT_BYTES for label in labels) if labels else 0
+
+
 def journal_bytes(claim: Hold | Sale) -> int:
     """Estimate, never too low, what a hold or a sale takes of the journal's row."""
     total = _CLAIM_BYTES + 4 * (len(claim.customer_id) + len(claim.order_reference))
     for line in claim.lines:
-        # A line, and the counters of a section that perhaps no other line touches; labels and indexes of seats.
-        total += 2 * _LINE_BYTES
-        if line.labels:
-            total += sum(4 * len(label) + _SEAT_BYTES for label in line.labels)
+        # A line, and the counters of a section that perhaps no other line touches.
+        total += 2 * _LINE_BYTES + seats_bytes(line.labels)
+        if isinstance(claim, Sale) and line.labels:
+            total += seats_bytes(line.labels_of(claim.gone(line).seats))
     return total
+
+
+def block_bytes(block: Block) -> int:
+    """Estimate, never too low, what a block takes of the journal's row, and the counters of its section."""
+    return 2 * _LINE_BYTES + seats_bytes(block.labels)
 
 
 @dataclass(slots=True)
 class Inventory:
     """The state under the lock. `at` is the batch time, `version` the last committed one.
 
-    `sections` holds every section that the requests touch, `seatings` the seats of those that are seated. `expired` are
-    holds whose time is over and whose places still count as held, oldest first, of the sections that are short of
-    places; `more_expired` are those of which there may be more. `next_expire_times` tells by section when the next live
-    hold ends, where places stay short. `claimed` is how many tickets of a tier a customer has in live holds and sales,
-    of the pairs that the requests ask for. `due_time` is when something of the event is due. `void_versions` tells of
-    voided holds which commit ended them.
+    `sections` holds every section that the requests touch, deleted ones too, `seatings` the seats of those that are
+    seated. `expired` are holds whose time is over and whose places still count as held, oldest first, of the sections
+    and blocks that are short of places; `more_expired` are those of which there may be more. `next_expire_times` tells
+    by section when the next live hold ends, where places stay short. `claimed` is how many tickets of a tier a customer
+    has in live holds and sales, of the pairs that the requests ask for. `due_time` is when something of the event is
+    due. `void_versions` tells of voided holds which commit ended them, `block_acts` who did something to blocks.
     """
 
     organization_id: str
@@ -89,6 +99,8 @@ class Inventory:
     new_sections: set[str] = field(default_factory=set)
     settled_sections: set[str] = field(default_factory=set)
     relined_holds: set[str] = field(default_factory=set)
+    returns: list[SaleReturn] = field(default_factory=list)
+    block_acts: dict[str, Act] = field(default_factory=dict)
     void_versions: dict[str, int] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
     controls_changed: bool = False
@@ -119,6 +131,7 @@ class Inventory:
         return (
             self.holds.changes >= CHANGES_MAX
             or self.sales.changes >= CHANGES_MAX
+            or self.blocks.changes >= CHANGES_MAX
             or len(self.changed_sections) >= CHANGES_MAX
             or self.journal_bytes >= JOURNAL_BYTES_AIM
         )
@@ -126,9 +139,14 @@ class Inventory:
     def section(self, section_id: str) -> Section:
         """Find a section of the event; SECTION_NOT_FOUND."""
         section = self.sections.get(section_id)
-        if section is None:
+        if section is None or section.deleted:
             raise DomainError(Reason.SECTION_NOT_FOUND, "there is no such section", metadata={"section_id": section_id})
         return section
+
+    @property
+    def standing_sections(self) -> list[Section]:
+        """Give the sections that are not deleted, of those that were read."""
+        return [section for section in self.sections.values() if not section.deleted]
 
     def put_section(self, section: Section, *, new: bool = False) -> None:
         """Take over a section that was made, or whose settings or total changed, and keep the event's sums."""
@@ -141,6 +159,15 @@ class Inventory:
         elif section.section_id not in self.new_sections:
             self.changed_sections.add(section.section_id)
             self.settled_sections.add(section.section_id)
+
+    def delete_section(self, section: Section) -> None:
+        """Take a section out of the event for good. Its row stays, with the last counters."""
+        self._count(section.counters, -1)
+        self.sections[section.section_id] = replace(
+            section, delete_time=self.at, update_time=self.at, revision=section.revision + 1
+        )
+        self.changed_sections.add(section.section_id)
+        self.settled_sections.add(section.section_id)
 
     def _count(self, part: Counters, sign: int) -> None:
         sums = self.counters
@@ -192,7 +219,8 @@ class Inventory:
             self.move(line.section_id, held=quantity)
         else:
             self.move(line.section_id, held=quantity, blocked=-quantity)
-            self._change_block(line.block_id, -quantity, line, taken=quantity)
+            block = self.blocks.now[line.block_id]
+            self.put_block(block, block.less(quantity, line.seats, taken=quantity))
         if line.seats:
             self.seatings[line.section_id].claim(line.seats, SeatOwner(hold_id=hold.hold_id))
         self.count_claimed(hold.customer_id, line, quantity)
@@ -213,29 +241,22 @@ class Inventory:
             else:
                 seating.free(line.seats)
         if block is not None:
-            self._change_block(block.block_id, quantity if back else 0, line, taken=-quantity)
+            self.put_block(block, block.back(quantity, zip(line.seats, line.labels, strict=True)))
 
-    def _change_block(self, block_id: str, quantity: int, line: Line, *, taken: int) -> None:
-        block = before = self.blocks.now[block_id]
-        if line.seats and quantity:
-            keep = dict(zip(block.seats, block.labels, strict=True))
-            given = dict(zip(line.seats, line.labels, strict=True))
-            if quantity > 0:
-                keep |= given
-            else:
-                keep = {seat: label for seat, label in keep.items() if seat not in given}
-            block = replace(block, seats=tuple(sorted(keep)), labels=tuple(keep[seat] for seat in sorted(keep)))
-        self.blocks.change(
-            block_id,
-            replace(
-                block,
-                quantity=block.quantity + quantity,
-                taken_quantity=block.taken_quantity + taken,
-                update_time=self.at,
-                revision=block.revision + 1,
-            ),
-            before=before,
-        )
+    def make_block(self, block: Block, act: Act) -> None:
+        """Take over a new block, whose places were free or sold before."""
+        self.move(block.section_id, blocked=block.quantity)
+        if block.seats:
+            self.seatings[block.section_id].claim(block.seats, SeatOwner(block_id=block.block_id))
+        self.journal_bytes += block_bytes(block)
+        self.block_acts[block.block_id] = act
+        self.blocks.make(block.block_id, block)
+
+    def put_block(self, before: Block, now: Block) -> None:
+        """Take over another state of a block."""
+        if not self.blocks.touched(now.block_id):
+            self.journal_bytes += block_bytes(now)
+        self.blocks.change(now.block_id, now.changed(self.at), before=before)
 
     def count_claimed(self, customer_id: str, line: Line, quantity: int) -> None:
         """Keep the sums of what customers have, for the requests that come after."""
@@ -269,31 +290,39 @@ class Inventory:
 
         Stops before that when none is left, or when the commit is full.
         """
-        if not self.expired:
-            return
         counters = self.sections[section_id].counters
+        self._expire(
+            lambda hold: any(line.section_id == section_id for line in hold.lines),
+            enough=lambda: counters.available >= quantity,
+        )
+
+    def reclaim_seats(self, section_id: str, seats: int) -> None:
+        """Expire holds whose time is over and that have seats of a bitmap."""
+        self._expire(
+            lambda hold: bool(
+                seats & mask_of(seat for line in hold.lines if line.section_id == section_id for seat in line.seats)
+            )
+        )
+
+    def reclaim_block(self, block_id: str, quantity: int) -> None:
+        """Expire holds from a block whose time is over, oldest first, until so many places are in it again.
+
+        Stops before that when none is left, or when the commit is full.
+        """
+        self._expire(
+            lambda hold: any(line.block_id == block_id for line in hold.lines),
+            enough=lambda: self.blocks.now[block_id].quantity >= quantity,
+        )
+
+    def _expire(self, concerned: Callable[[Hold], bool], *, enough: Callable[[], bool] = lambda: False) -> None:
         kept: list[Hold] = []
         for hold in self.expired:
             if self.holds.now[hold.hold_id] is not hold:
                 continue  # an earlier request of the batch ended it
-            enough = counters.available >= quantity
-            if enough or self.full or all(line.section_id != section_id for line in hold.lines):
+            if self.full or enough() or not concerned(hold):
                 kept.append(hold)
             else:
                 self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
-        self.expired = kept
-
-    def reclaim_seats(self, section_id: str, seats: int) -> None:
-        """Expire holds whose time is over and that have seats of a bitmap."""
-        kept: list[Hold] = []
-        for hold in self.expired:
-            if self.holds.now[hold.hold_id] is not hold:
-                continue
-            theirs = mask_of(seat for line in hold.lines if line.section_id == section_id for seat in line.seats)
-            if theirs & seats and not self.full:
-                self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
-            else:
-                kept.append(hold)
         self.expired = kept
 
     def close(self, section: Section) -> None:
@@ -304,7 +333,14 @@ class Inventory:
     def cancel(self, sale: Sale, schedule_id: str | None) -> None:
         """Mark the lines of a date, or all lines, of a sale as cancelled. What is sold stays counted as sold."""
         known = self.sales.now.get(sale.sale_id, sale)
-        self.put_sale(known, known.cancelled(schedule_id))
+        self.put_sale(known, known.cancelled(schedule_id, at=self.at))
+
+    def add_return(self, made: SaleReturn) -> None:
+        """Take over what came back of a sale."""
+        self.journal_bytes += _CLAIM_BYTES
+        for line in made.lines:
+            self.journal_bytes += _LINE_BYTES + seats_bytes(line.labels)
+        self.returns.append(made)
 
     def put_sale(self, before: Sale, now: Sale) -> None:
         """Take over another state of a sale."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.inventory import TidyFirst
+from holdfast.capacity.domain.seats import seat_names
 from holdfast.capacity.domain.times import instant
 from holdfast.common.errors import DomainError, Reason
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from holdfast.capacity.domain.holds import Line
     from holdfast.capacity.domain.inventory import Inventory
 
-SEATS_TOLD_MAX: Final = 100
-
 
 def wanted_places(lines: Iterable[Line]) -> dict[str, int]:
     """Add up the places of lines by section."""
@@ -24,12 +23,6 @@ def wanted_places(lines: Iterable[Line]) -> dict[str, int]:
     for line in lines:
         sums[line.section_id] = sums.get(line.section_id, 0) + line.quantity
     return sums
-
-
-def seat_names(labels: Iterable[str]) -> str:
-    """Write labels as an error's metadata has them: in order, with commas, as many as fit."""
-    names = list(labels)
-    return ",".join(names[:SEATS_TOLD_MAX])
 
 
 def check_places(inventory: Inventory, lines: Sequence[Line]) -> None:
@@ -93,12 +86,22 @@ def _seats_taken(inventory: Inventory, line: Line, taken: int) -> DomainError:
 
 
 def _check_block_places(inventory: Inventory, line: Line) -> None:
-    block = inventory.blocks.now[line.block_id or ""]
+    block_id = line.block_id or ""
     if line.seats:
-        outside = mask_of(line.seats) & ~mask_of(block.seats)
+        outside = _seats_outside(inventory, line)
         if outside:
+            inventory.reclaim_seats(line.section_id, outside)
+            outside = _seats_outside(inventory, line)
+        if outside:
+            if inventory.untidied(line.section_id):
+                raise TidyFirst(inventory.event_id)
             raise _seats_taken(inventory, line, outside)
+    else:
+        inventory.reclaim_block(block_id, line.quantity)
+    block = inventory.blocks.now[block_id]
     if block.ended or block.quantity < line.quantity:
+        if not block.ended and (block_id in inventory.more_expired or inventory.untidied(line.section_id)):
+            raise TidyFirst(inventory.event_id)
         raise DomainError(
             Reason.INSUFFICIENT_CAPACITY,
             "fewer places are left in the block than asked for",
@@ -109,3 +112,8 @@ def _check_block_places(inventory: Inventory, line: Line) -> None:
                 "inventory_version": str(inventory.version),
             },
         )
+
+
+def _seats_outside(inventory: Inventory, line: Line) -> int:
+    """Give the seats of a line that are not in its block, as a bitmap."""
+    return mask_of(line.seats) & ~mask_of(inventory.blocks.now[line.block_id or ""].seats)

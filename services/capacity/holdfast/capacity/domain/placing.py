@@ -15,7 +15,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
-from holdfast.capacity.domain.places import check_places, seat_names, wanted_places
+from holdfast.capacity.domain.places import check_places, wanted_places
+from holdfast.capacity.domain.seats import seat_names
 from holdfast.capacity.domain.selling import check_event, check_schedule, check_window, named_schedule
 from holdfast.common.errors import DomainError, Reason, invalid
 

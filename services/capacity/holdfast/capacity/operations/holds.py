@@ -66,12 +66,13 @@ class PlaceHold:
         """Ask for the sections and blocks of its lines, its key, and what the customer has of tiers with a limit."""
         request = self.request
         for line in request.lines:
+            needs.sections.add(line.section_id)
+            if line.block_id is not None:
+                needs.want_of_block(line.block_id, line.quantity)
+            elif not line.labels:
+                needs.want(line.section_id, line.quantity)
             if line.labels:
                 needs.want_seats(line.section_id, line.labels)
-            else:
-                needs.want(line.section_id, line.quantity)
-            if line.block_id is not None:
-                needs.blocks.add(line.block_id)
             if line.lock is not None and line.lock.limited:
                 needs.claimed.add((request.customer_id, line.lock.price.price_tier_id))
         if request.request_id:
