@@ -5,6 +5,7 @@ The services themselves are the concern of the end-to-end tests; here capacity's
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -43,6 +44,12 @@ class Tier:
     lock_seconds: float = LOCK_SECONDS
 
 
+def _opened() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class World:
     """Controls by event and tiers by id; and what was asked on whose behalf."""
@@ -51,6 +58,9 @@ class World:
     tiers: dict[str, Tier] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     locked: list[quote_service_pb2.LockPriceLine] = field(default_factory=list)
+    price_calls: list[list[quote_service_pb2.LockPriceLine]] = field(default_factory=list)
+    prices_open: asyncio.Event = field(default_factory=_opened)
+    """While it is not set, LockPrices arrives and is not answered."""
 
     async def get_event_controls(
         self, request: event_service_pb2.GetEventControlsRequest, call: Call
@@ -66,6 +76,8 @@ class World:
     ) -> quote_service_pb2.LockPricesResponse:
         self.asked.append(("LockPrices", call.principal.subject))
         self.locked.extend(request.lines)
+        self.price_calls.append(list(request.lines))
+        await self.prices_open.wait()
         return quote_service_pb2.LockPricesResponse(outcomes=[self._outcome(line) for line in request.lines])
 
     def _outcome(self, line: quote_service_pb2.LockPriceLine) -> quote_service_pb2.LockPriceOutcome:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from holdfast.api.capacity.v1 import hold_pb2, hold_service_pb2, section_service_pb2
+from holdfast.api.capacity.v1 import (
+    availability_pb2,
+    hold_pb2,
+    hold_service_pb2,
+    inventory_service_pb2,
+    section_pb2,
+    section_service_pb2,
+)
 from holdfast.api.events.v1 import event_pb2, event_service_pb2, venue_pb2, venue_service_pb2
 from holdfast.api.pricing.v1 import price_tier_service_pb2, quote_service_pb2
 from holdfast.capacity.rpc.batches import BatchServicer
@@ -66,10 +73,29 @@ class Holds:
 
 
 class Sections:
-    """Fails as a bug would."""
+    """Has one section, and fails as a bug would."""
+
+    async def get_section(
+        self, request: section_service_pb2.GetSectionRequest, _call: Call
+    ) -> section_service_pb2.GetSectionResponse:
+        section = section_pb2.Section(id=request.section_id, available=3, etag="1")
+        return section_service_pb2.GetSectionResponse(section=section)
 
     async def get_totals(self, _request: section_service_pb2.GetTotalsRequest, _call: Call) -> Any:
         raise RuntimeError("password=hunter2 in /srv/secret.py")
+
+
+class Inventories:
+    """Tells what is left, under an etag that a test sets."""
+
+    def __init__(self) -> None:
+        self.etag = "41"
+
+    async def get_availability(
+        self, request: inventory_service_pb2.GetAvailabilityRequest, _call: Call
+    ) -> inventory_service_pb2.GetAvailabilityResponse:
+        availability = availability_pb2.Availability(event_id=request.event_id, available=7, etag=self.etag)
+        return inventory_service_pb2.GetAvailabilityResponse(availability=availability)
 
 
 class Events:
@@ -136,6 +162,7 @@ class Behind:
     def __init__(self) -> None:
         self.holds = Holds()
         self.events = Events()
+        self.inventories = Inventories()
         events = (
             (event_service_pb2, "EventService", self.events),
             (venue_service_pb2, "VenueService", Venues()),
@@ -143,6 +170,7 @@ class Behind:
         capacity = (
             (hold_service_pb2, "HoldService", self.holds),
             (section_service_pb2, "SectionService", Sections()),
+            (inventory_service_pb2, "InventoryService", self.inventories),
         )
         pricing = (
             (price_tier_service_pb2, "PriceTierService", Nothing()),

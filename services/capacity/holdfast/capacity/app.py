@@ -20,6 +20,8 @@ from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
+from holdfast.capacity.rpc.lifecycle import LifecycleServicer
+from holdfast.capacity.rpc.placing import Placing
 from holdfast.capacity.rpc.sales import SaleServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.store.journal import JournalSource
@@ -112,11 +114,18 @@ class CapacityApp:
             metrics=self.metrics,
         )
         events = EventsOf(front)
+        placing = Placing(front, events)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
         self.server.add(sections, SectionServicer(front, events), BlockServicer(front, events))
-        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, events)
+        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
         door = self.server.item_door(holds.methods_by_name["PlaceHold"])
-        self.server.add(holds, holding, BatchServicer(holding.place_hold, door=door), SaleServicer(front, events))
+        self.server.add(
+            holds,
+            holding,
+            BatchServicer(holding.place_hold, door=door, shortcut=placing),
+            LifecycleServicer(front, events),
+            SaleServicer(front, events),
+        )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
         self.server.add(inventory, InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake))
         self.server.add_missing()

@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from holdfast.api.capacity.v1 import messages_pb2
-from holdfast.api.events.v1 import event_pb2
 from holdfast.capacity import convert
 from holdfast.capacity.availability_messages import step_of
 from holdfast.capacity.domain.availability import EventAvailability
@@ -240,7 +239,7 @@ async def _everything(transaction: Transaction, event_id: str) -> AvailabilityRe
 
 def _event_of(read: AvailabilityRead) -> EventAvailability:
     controls = (
-        convert.controls_of(event_pb2.EventControls.FromString(read.controls))
+        convert.stored_controls(read.controls)
         if read.controls
         else convert.no_controls(read.organization_id, read.event_id)
     )

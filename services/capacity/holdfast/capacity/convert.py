@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from holdfast.api.capacity.v1 import block_pb2, hold_pb2, section_pb2
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
-from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
 from holdfast.capacity.domain.blocks import BlockKind
 from holdfast.capacity.domain.controls import (
     HOLD_TTL_SECONDS_DEFAULT,
@@ -27,12 +26,14 @@ from holdfast.common.protobuf import from_money, optional_datetime, to_datetime,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from holdfast.api.pricing.v1 import quote_service_pb2
     from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.sales import Sale, SaleReturn
     from holdfast.capacity.domain.sections import Counters, Section
 
 _KIND: Final = section_pb2.Section.Kind
 _HOLD_STATE: Final = hold_pb2.Hold.State
+_HOLD_STATES: Final = {state: hold_pb2.Hold.State.Value(state.value) for state in HoldState}
 _SALE_STATE: Final = hold_pb2.Sale.State
 _RETURN_TO: Final = hold_pb2.SaleReturn.ReturnTo
 _BLOCK_KIND: Final = block_pb2.Block.Kind
@@ -146,40 +147,45 @@ def section_message(section: Section, organization_id: str, *, counters: Counter
 
 
 def _line_message(line: Line) -> hold_pb2.HoldLine:
-    message = hold_pb2.HoldLine(
-        number=line.number,
-        section_id=line.section_id,
-        schedule_id=line.schedule_id or "",
-        quantity=line.quantity,
-        seats=line.labels,
-        block_id=line.block_id or "",
-    )
+    message = hold_pb2.HoldLine(number=line.number, section_id=line.section_id, quantity=line.quantity)
+    if line.schedule_id is not None:
+        message.schedule_id = line.schedule_id
+    if line.labels:
+        message.seats.extend(line.labels)
+    if line.block_id is not None:
+        message.block_id = line.block_id
     if line.price is not None:
-        message.locked_price.CopyFrom(locked_price_pb2.LockedPrice.FromString(line.price.body))
+        message.locked_price.MergeFromString(line.price.body)
     return message
 
 
 def hold_message(hold: Hold, organization_id: str) -> hold_pb2.Hold:
     """Give a hold, as it is seen at the time of the answer."""
-    return hold_pb2.Hold(
+    message = hold_pb2.Hold(
         id=hold.hold_id,
         organization_id=organization_id,
         event_id=hold.event_id,
         customer_id=hold.customer_id,
         placed_by=hold.placed_by,
-        state=_HOLD_STATE.Value(hold.state.value),
-        lines=[_line_message(line) for line in hold.lines],
+        state=_HOLD_STATES[hold.state],
         order_reference=hold.order_reference,
-        total=None if hold.total is None else to_money(hold.total),
         create_time=to_timestamp(hold.create_time),
         expire_time=to_timestamp(hold.expire_time),
-        end_time=None if hold.end_time is None else to_timestamp(hold.end_time),
-        void_cause="" if hold.void_cause is None else hold.void_cause.value,
-        sale_id=hold.sale_id or "",
         etag=hold.etag,
-        replaces_hold_id=hold.replaces_hold_id or "",
-        payment_time=None if hold.payment_time is None else to_timestamp(hold.payment_time),
     )
+    for line in hold.lines:
+        message.lines.append(_line_message(line))
+    total = hold.total
+    if total is not None:
+        message.total.CopyFrom(to_money(total))
+    if hold.end_time is not None:
+        message.end_time.CopyFrom(to_timestamp(hold.end_time))
+    if hold.payment_time is not None:
+        message.payment_time.CopyFrom(to_timestamp(hold.payment_time))
+    message.void_cause = "" if hold.void_cause is None else hold.void_cause.value
+    message.sale_id = hold.sale_id or ""
+    message.replaces_hold_id = hold.replaces_hold_id or ""
+    return message
 
 
 def sale_message(sale: Sale, organization_id: str, *, returns: Iterable[SaleReturn] = ()) -> hold_pb2.Sale:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import block_pb2, hold_pb2, messages_pb2, seat_map_pb2, section_pb2
 from holdfast.capacity.domain.bitmaps import indexes_of
+from holdfast.capacity.domain.holds import HoldState
 from holdfast.common.protobuf import to_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import MutableSequence, Sequence
 
     from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.holds import Hold, Line
@@ -17,26 +18,27 @@ if TYPE_CHECKING:
     from holdfast.capacity.domain.sales import Sale, SaleReturn
     from holdfast.capacity.domain.sections import Counters, Crossing
 
-_HOLD_STATE: Final = hold_pb2.Hold.State
+_HOLD_STATES: Final = {state: hold_pb2.Hold.State.Value(state.value) for state in HoldState}
 _SALE_STATE: Final = hold_pb2.Sale.State
 
 
-def _amounts(lines: Sequence[Line]) -> list[messages_pb2.LineAmount]:
-    return [
-        messages_pb2.LineAmount(
-            number=line.number,
-            section_id=line.section_id,
-            schedule_id=line.schedule_id or "",
-            quantity=line.quantity,
-            seats=line.labels,
-            block_id=line.block_id or "",
-            price_tier_id="" if line.price is None else line.price.price_tier_id,
-            price_tier_version=0 if line.price is None else line.price.price_tier_version,
-            currency_code="" if line.price is None else line.price.total.currency_code,
-            total_minor=0 if line.price is None else line.price.total.minor,
-        )
-        for line in lines
-    ]
+def _add_amounts(amounts: MutableSequence[messages_pb2.LineAmount], lines: Sequence[Line]) -> None:
+    """Add lines. Fields are set only where they say something: there are hundreds of lines in a batch."""
+    for line in lines:
+        amount = messages_pb2.LineAmount(number=line.number, section_id=line.section_id, quantity=line.quantity)
+        if line.schedule_id is not None:
+            amount.schedule_id = line.schedule_id
+        if line.labels:
+            amount.seats.extend(line.labels)
+        if line.block_id is not None:
+            amount.block_id = line.block_id
+        price = line.price
+        if price is not None:
+            amount.price_tier_id = price.price_tier_id
+            amount.price_tier_version = price.price_tier_version
+            amount.currency_code = price.total.currency_code
+            amount.total_minor = price.total.minor
+        amounts.append(amount)
 
 
 def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
@@ -52,25 +54,63 @@ def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
 
 def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 0) -> messages_pb2.HoldChange:
     """Give what a commit did to a hold; `before` is None of one that it placed."""
-    return messages_pb2.HoldChange(
+    change = messages_pb2.HoldChange(
         hold_id=hold.hold_id,
-        state=_HOLD_STATE.Value(hold.state.value),
+        state=_HOLD_STATES[hold.state],
         customer_id=hold.customer_id,
         expire_time=to_timestamp(hold.expire_time),
-        lines=_amounts(hold.lines),
         order_reference=hold.order_reference,
-        replaces_hold_id=hold.replaces_hold_id or "",
         placed_by=hold.placed_by,
-        before=None if before is None else _hold_before(before, hold),
-        void_version=void_version,
     )
+    _add_amounts(change.lines, hold.lines)
+    if hold.replaces_hold_id is not None:
+        change.replaces_hold_id = hold.replaces_hold_id
+    if before is not None:
+        change.before.CopyFrom(_hold_before(before, hold))
+        change.void_version = void_version
+    return change
+
+
+def _sale_change(sale: Sale) -> messages_pb2.SaleChange:
+    change = messages_pb2.SaleChange(
+        sale_id=sale.sale_id,
+        hold_id=sale.hold_id,
+        state=_SALE_STATE.Value(sale.state.value),
+        customer_id=sale.customer_id,
+        order_reference=sale.order_reference,
+    )
+    _add_amounts(change.lines, sale.lines)
+    if sale.returned or sale.exchanged:
+        for line, told in zip(sale.lines, change.lines, strict=True):
+            returned, exchanged = sale.returned_of(line), sale.exchanged_of(line)
+            told.returned_quantity = returned.quantity
+            told.returned_seats.extend(line.labels_of(returned.seats))
+            told.exchanged_quantity = exchanged.quantity
+            told.exchanged_seats.extend(line.labels_of(exchanged.seats))
+    return change
+
+
+def _return_change(inventory: Inventory, made: SaleReturn) -> messages_pb2.SaleReturnChange:
+    change = messages_pb2.SaleReturnChange(
+        sale_id=made.sale_id,
+        return_id=made.return_id,
+        return_to=hold_pb2.SaleReturn.ReturnTo.Value(made.return_to.value),
+        actor=made.actor,
+    )
+    lines = {line.number: line for line in inventory.sales.now[made.sale_id].lines}
+    _add_amounts(change.lines, [lines[part.number] for part in made.lines])
+    for part, told in zip(made.lines, change.lines, strict=True):
+        told.quantity = part.quantity
+        told.seats[:] = part.labels
+        told.total_minor = 0 if part.amount is None else part.amount.minor
+    return change
 
 
 def _hold_before(before: Hold, now: Hold) -> messages_pb2.HoldBefore:
     places = _places_of(before.lines)
     changed = places != _places_of(now.lines)
     return messages_pb2.HoldBefore(
-        state=_HOLD_STATE.Value(before.state.value),
+        state=_HOLD_STATES[before.state],
         expire_time=to_timestamp(before.expire_time),
         places=[
             messages_pb2.SectionPlaces(section_id=section_id, block_id=block_id, quantity=quantity)
@@ -122,10 +162,7 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
                 for hold in inventory.holds.changed
             ),
         ],
-        sales=[
-            *(_sale_change(sale) for sale in inventory.sales.made),
-            *(_sale_change(sale) for sale in inventory.sales.changed),
-        ],
+        sales=[_sale_change(sale) for sale in (*inventory.sales.made, *inventory.sales.changed)],
         totals=totals_message(inventory.counters),
         crossings=[
             messages_pb2.ThresholdCrossing(kind=kinds.Value(kind.value), section_id=section_id)
@@ -136,42 +173,6 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
         blocks=[_block_change(inventory, block) for block in (*inventory.blocks.made, *inventory.blocks.changed)],
         returns=[_return_change(inventory, made) for made in inventory.returns],
         seats=_seat_changes(inventory),
-    )
-
-
-def _sale_change(sale: Sale) -> messages_pb2.SaleChange:
-    lines = _amounts(sale.lines)
-    for line, told in zip(sale.lines, lines, strict=True):
-        returned, exchanged = sale.returned_of(line), sale.exchanged_of(line)
-        if returned.quantity:
-            told.returned_quantity = returned.quantity
-            told.returned_seats.extend(line.labels_of(returned.seats))
-        if exchanged.quantity:
-            told.exchanged_quantity = exchanged.quantity
-            told.exchanged_seats.extend(line.labels_of(exchanged.seats))
-    return messages_pb2.SaleChange(
-        sale_id=sale.sale_id,
-        hold_id=sale.hold_id,
-        state=_SALE_STATE.Value(sale.state.value),
-        customer_id=sale.customer_id,
-        lines=lines,
-        order_reference=sale.order_reference,
-    )
-
-
-def _return_change(inventory: Inventory, made: SaleReturn) -> messages_pb2.SaleReturnChange:
-    lines = {line.number: line for line in inventory.sales.now[made.sale_id].lines}
-    told = _amounts([lines[each.number] for each in made.lines])
-    for part, each in zip(made.lines, told, strict=True):
-        each.quantity = part.quantity
-        each.seats[:] = part.labels
-        each.total_minor = 0 if part.amount is None else part.amount.minor
-    return messages_pb2.SaleReturnChange(
-        sale_id=made.sale_id,
-        return_id=made.return_id,
-        lines=told,
-        return_to=hold_pb2.SaleReturn.ReturnTo.Value(made.return_to.value),
-        actor=made.actor,
     )
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.api.events.v1 import event_service_pb2, event_service_pb2_grpc
 from holdfast.api.pricing.v1 import quote_service_pb2, quote_service_pb2_grpc
-from holdfast.capacity import convert
-from holdfast.common.mesh_identity import Principal
+from holdfast.capacity.prices import Prices
+from holdfast.common.mesh_identity import service_principal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS: Final = 2.0
 
 
-def acting(organization_id: str) -> Principal:
-    """Give the principal of capacity acting for itself inside an organization."""
-    return Principal(subject="service:capacity", organization_id=organization_id, roles=frozenset({"service"}))
-
-
 class Outside:
     """The other services as capacity uses them."""
 
@@ -32,13 +27,14 @@ class Outside:
         self._pricing = pricing
         self._event_service = event_service_pb2_grpc.EventServiceStub(events.channel)
         self._quote_service = quote_service_pb2_grpc.QuoteServiceStub(pricing.channel)
+        self.prices = Prices(self._lock_prices)
 
     async def event_controls(self, organization_id: str, event_id: str) -> event_pb2.EventControls:
         """Read an event's controls; EVENT_NOT_FOUND, DEPENDENCY_UNAVAILABLE."""
         response = await self._events.call(
             self._event_service.GetEventControls,
             event_service_pb2.GetEventControlsRequest(event_id=event_id),
-            principal=acting(organization_id),
+            principal=service_principal("capacity", organization_id),
             deadline_seconds=DEADLINE_SECONDS,
         )
         return response.controls
@@ -46,11 +42,13 @@ class Outside:
     async def lock_prices(
         self, organization_id: str, lines: Sequence[quote_service_pb2.LockPriceLine]
     ) -> list[PriceLock]:
-        """Lock the prices of lines, in their order. Raises the first refusal, or DEPENDENCY_UNAVAILABLE."""
-        response = await self._pricing.call(
+        """Lock the prices of lines, in their order, together with what others ask. Raises as `Prices.lock`."""
+        return await self.prices.lock(organization_id, lines)
+
+    async def _lock_prices(self, request: quote_service_pb2.LockPricesRequest) -> quote_service_pb2.LockPricesResponse:
+        return await self._pricing.call(
             self._quote_service.LockPrices,
-            quote_service_pb2.LockPricesRequest(lines=lines),
-            principal=acting(organization_id),
+            request,
+            principal=service_principal("capacity", ""),  # each line says whose it is
             deadline_seconds=DEADLINE_SECONDS,
         )
-        return [convert.lock_of(outcome) for outcome in response.outcomes]

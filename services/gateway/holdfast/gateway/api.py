@@ -58,6 +58,7 @@ _ONCE: Final = frozenset(
         b"expect",
         b"idempotency-key",
         b"if-match",
+        b"if-none-match",
         b"origin",
         b"request-timeout",
         b"traceparent",
@@ -156,16 +157,17 @@ class Api:
         principal = await self._principal(endpoint, headers.get(b"authorization"))
         await self._limiter.check(principal)
         deadline_seconds = self._deadline_seconds(headers.get(b"request-timeout"))
-        request = endpoint.request(
-            Arrived(
-                variables=variables,
-                query=scope["query_string"],
-                body=await body.read(seconds_max=self._read_seconds_max),
-                content_type=headers.get(b"content-type"),
-                idempotency_key=headers.get(b"idempotency-key"),
-                if_match=headers.get(b"if-match"),
-            )
+        arrived = Arrived(
+            variables=variables,
+            query=scope["query_string"],
+            body=await body.read(seconds_max=self._read_seconds_max),
+            content_type=headers.get(b"content-type"),
+            idempotency_key=headers.get(b"idempotency-key"),
+            if_match=headers.get(b"if-match"),
+            if_none_match=headers.get(b"if-none-match"),
         )
+        request = endpoint.request(arrived)
+        known = endpoint.known(arrived)
         response, replayed = await self._clients.call(
             endpoint,
             request,
@@ -173,7 +175,7 @@ class Api:
             deadline_seconds=deadline_seconds,
             gone=scope["extensions"][GONE],
         )
-        return endpoint.answer(response, replayed=replayed)
+        return endpoint.answer(response, replayed=replayed, known=known)
 
     def _refusal(self, error: DomainError, method: str, trace_id: str) -> Answer:
         if error.reason is Reason.METHOD_NOT_ALLOWED and method == "OPTIONS":
@@ -215,6 +217,9 @@ def _headers(pairs: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], str]
     repeated = ""
     for name, value in pairs:
         if name in _ONCE:
+            if name in found and name == b"if-none-match":
+                found[name] += b", " + value  # a list may come in several lines
+                continue
             if name in found and name != b"traceparent":
                 repeated = name.decode("ascii")
             found[name] = value
@@ -227,7 +232,7 @@ def _text(value: bytes | None) -> str | None:
 
 async def _send(send: Send, answer: Answer, *, head: bool) -> None:
     headers = answer.headers
-    if answer.status != 204:  # noqa: PLR2004 - No Content has no length either
+    if answer.status not in {204, 304}:  # those have no content, and no length either
         headers = [*headers, (b"content-length", str(len(answer.body)).encode())]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if head else answer.body})

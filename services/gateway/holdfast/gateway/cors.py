@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from holdfast.gateway.answers import Answer
 
 PREFLIGHT_SECONDS: Final = b"600"
-REQUEST_HEADERS: Final = b"Authorization, Content-Type, Idempotency-Key, If-Match, Request-Timeout, traceparent"
+REQUEST_HEADERS: Final = (
+    b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Request-Timeout, traceparent"
+)
 RESPONSE_HEADERS: Final = b"ETag, Idempotency-Replayed, Location, Retry-After, traceparent, X-Request-Id"
 
 

@@ -111,6 +111,8 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
         parameters.append(_header("Idempotency-Key", "Makes a retry the same request.", maxLength=255))
     if endpoint.takes_etag:
         parameters.append(_header("If-Match", "Only if the resource still has this etag.", maxLength=70))
+    if endpoint.revalidates:
+        parameters.append(_header("If-None-Match", "Etags of answers that the client has; 304 if this is one, or *."))
     parameters.append(_header("Request-Timeout", "Seconds after which the answer is of no use any more."))
     return parameters
 
@@ -131,6 +133,13 @@ def _responses(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
     if rest.no_content:
         return {"204": {"description": "Done."}, "default": _PROBLEM}
     content = {"application/json": {"schema": schemas.reference(rpc.output_type)}}
+    if endpoint.revalidates:
+        etag = {"ETag": {"schema": {"type": "string"}}}
+        return {
+            "200": {"description": "Done.", "headers": etag, "content": content},
+            "304": {"description": "The client has the answer already.", "headers": etag},
+            "default": _PROBLEM,
+        }
     if not rest.location:
         return {"200": {"description": "Done.", "content": content}, "default": _PROBLEM}
     return {

@@ -23,6 +23,7 @@ from holdfast.gateway.json_reader import JsonReader, Reading, scalar_reader
 from holdfast.gateway.json_text import malformed, parse_object
 from holdfast.gateway.json_writer import JsonWriter
 from holdfast.gateway.query import QueryReader, text_converter
+from holdfast.gateway.revalidation import CACHE_CONTROL, is_known, known_tags
 from holdfast.gateway.routes import RouteConflict
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Arrived:
     content_type: bytes | None
     idempotency_key: bytes | None
     if_match: bytes | None
+    if_none_match: bytes | None = None
 
 
 class Endpoint:
@@ -66,9 +68,14 @@ class Endpoint:
         policy = rpc.GetOptions().Extensions[policy_pb2.policy]
         self.public: bool = policy.public
         rest = rpc.GetOptions().Extensions[policy_pb2.rest]
+        self.shared: bool = rest.shared
         self._no_content: bool = rest.no_content
         self._location = _location(rest.location) if rest.location else None
         self._etag = _etag_of(rpc.output_type)
+        kinds = policy_pb2.Rest.Revalidation
+        kind = rest.revalidation if binding.method == "GET" else kinds.REVALIDATION_UNSPECIFIED
+        self.revalidates: bool = kind != kinds.REVALIDATION_UNSPECIFIED
+        self._tag_mark = b"W/" if kind == kinds.WEAK else b""
         self._write = writers.of(rpc.output_type)
         fields = rpc.input_type.fields_by_name
         self.takes_request_id = "request_id" in fields
@@ -106,6 +113,14 @@ class Endpoint:
         if arrived.if_match is not None:
             self._if_match(message, arrived.if_match)
         return message  # type: ignore[no-any-return]  # made by the descriptor's class
+
+    def known(self, arrived: Arrived) -> frozenset[bytes]:
+        """Give the etags of answers that the client has already. Raises VALIDATION_FAILED."""
+        if arrived.if_none_match is None or (self.binding.method == "GET" and not self.revalidates):
+            return frozenset()  # an answer that tells more than its etag covers is always a new one
+        if not self.revalidates:
+            raise invalid("If-None-Match", "this call cannot be made conditional so")
+        return known_tags(arrived.if_none_match)
 
     def _body(self, arrived: Arrived, message: Any, reading: Reading) -> Sequence[str]:
         """Read the body; gives the resource's fields that it names, where an update needs to know them."""
@@ -154,18 +169,23 @@ class Endpoint:
             raise invalid("etag", "differs from the If-Match header")
         message.etag = etag
 
-    def answer(self, response: Any, *, replayed: bool) -> Answer:
-        """Give the answer of a successful call."""
+    def answer(self, response: Any, *, replayed: bool, known: frozenset[bytes] = frozenset()) -> Answer:
+        """Give the answer of a successful call: without a body if its etag is `known` to the client."""
         headers: list[tuple[bytes, bytes]] = []
         if replayed:
             headers.append((b"idempotency-replayed", b"true"))
         if self._no_content:
             return Answer(status=204, headers=headers)
-        headers.append(JSON)
+        if self.revalidates:
+            headers.append(CACHE_CONTROL)
         if self._etag is not None:
             etag = self._etag(response)
             if etag:
-                headers.append((b"etag", b'"' + etag.encode("ascii", "replace") + b'"'))
+                tag = b'"' + etag.encode("ascii", "replace") + b'"'
+                headers.append((b"etag", self._tag_mark + tag))
+                if known and is_known(tag, known):
+                    return Answer(status=304, headers=headers)
+        headers.append(JSON)
         status = 200
         if self._location is not None:
             headers.append((b"location", self._location(response)))

@@ -74,6 +74,8 @@ class Inventory:
     by section when the next live hold ends, where places stay short. `claimed` is how many tickets of a tier a customer
     has in live holds and sales, of the pairs that the requests ask for. `due_time` is when something of the event is
     due. `void_versions` tells of voided holds which commit ended them, `block_acts` who did something to blocks.
+    `admits` and `open_dates` remember, for the requests of one batch, that the event takes new holds, and the dates on
+    sale that they ask for.
     """
 
     organization_id: str
@@ -104,6 +106,8 @@ class Inventory:
     void_versions: dict[str, int] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
     controls_changed: bool = False
+    admits: bool = False
+    open_dates: dict[tuple[str | None, str | None], str | None] = field(default_factory=dict)
     expired_count: int = 0
     journal_bytes: int = 0
 
@@ -111,6 +115,10 @@ class Inventory:
     def next_version(self) -> int:
         """The version that the commit will make."""
         return self.version + 1
+
+    def version_of(self, hold_id: str) -> int:
+        """Give the version at which a hold is as it is now: the commit's, if the commit makes or changes it."""
+        return self.next_version if self.holds.touched(hold_id) else self.version
 
     @property
     def dirty(self) -> bool:

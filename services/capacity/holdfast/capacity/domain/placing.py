@@ -10,7 +10,7 @@ Nothing is claimed unless every line passes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +54,8 @@ class PriceLock:
 class LineRequest:
     """Places asked for: `quantity` any ones, or the seats of `labels`, which are then so many.
 
-    `block_id` asks for places of a block. `field` is where the request names them: `lines[1]`, or empty for the short
+    `block_id` asks for places of a block. `assumed` says that the request left the date open, and that the price was
+    locked for this one. `field` is where the request names them: `lines[1]`, or empty for the short
     form.
     """
 
@@ -66,6 +67,7 @@ class LineRequest:
     field: str = ""
     labels: tuple[str, ...] = ()
     block_id: str | None = None
+    assumed: bool = False
 
     def path(self, name: str) -> str:
         """Give the path of one of its fields."""
@@ -87,6 +89,10 @@ class PlaceRequest:
     request_hash: bytes = b""
 
 
+class OtherDateError(Exception):
+    """The date that a price was locked for is not the one that the hold would be for any more."""
+
+
 def place(inventory: Inventory, request: PlaceRequest) -> Hold:
     """Place a hold, or raise the DomainError that says why not.
 
@@ -98,7 +104,9 @@ def place(inventory: Inventory, request: PlaceRequest) -> Hold:
             "the sections are of another event",
             metadata={"event_ids": f"{inventory.event_id},{request.event_id}"},
         )
-    check_event(inventory.controls, inventory.at)
+    if not inventory.admits:
+        check_event(inventory.controls, inventory.at)
+        inventory.admits = True
     ttl_seconds = _ttl_seconds(inventory, request)
     lines = resolve_lines(inventory, request.lines, first_number=1)
     check_distinct(lines, request.lines)
@@ -137,17 +145,19 @@ def _ttl_seconds(inventory: Inventory, request: PlaceRequest) -> int:
 
 def resolve_lines(inventory: Inventory, wanted: Sequence[LineRequest], *, first_number: int) -> tuple[Line, ...]:
     """Say which places are asked for: sections, dates and seats that there are, open, and on sale."""
-    lines = tuple(_line(inventory, each, number) for number, each in enumerate(wanted, start=first_number))
-    if sum(len(line.seats) for line in lines) > SEATS_MAX:
+    lines = tuple([_line(inventory, each, number) for number, each in enumerate(wanted, first_number)])
+    if sum([len(line.seats) for line in lines]) > SEATS_MAX:
         raise invalid(wanted[0].path("seats"), f"a hold has at most {SEATS_MAX} seats")
     return lines
 
 
 def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
     section = inventory.section(wanted.section_id)
-    schedule = _schedule(inventory, wanted, section.schedule_id)
-    if schedule is not None:
-        check_schedule(inventory.controls, schedule, inventory.at)
+    date = (section.schedule_id, None if wanted.assumed else wanted.schedule_id)
+    if date not in inventory.open_dates:
+        inventory.open_dates[date] = _open_date(inventory, wanted, section.schedule_id)
+    if wanted.assumed and inventory.open_dates[date] != wanted.schedule_id:
+        raise OtherDateError
     if not section.active:
         raise DomainError(Reason.SECTION_CLOSED, "the section is closed", metadata={"section_id": section.section_id})
     if wanted.block_id is not None:
@@ -155,7 +165,7 @@ def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
     return Line(
         number=number,
         section_id=section.section_id,
-        schedule_id=None if schedule is None else schedule.schedule_id,
+        schedule_id=inventory.open_dates[date],
         quantity=wanted.quantity,
         seats=find_seats(inventory, section, wanted) if section.seated or wanted.labels else (),
         price=None if wanted.lock is None else wanted.lock.price,
@@ -181,6 +191,14 @@ def find_seats(inventory: Inventory, section: Section, wanted: LineRequest) -> t
             metadata={"section_id": section.section_id, "seats": seat_names(wanted.labels)},
         )
     return inventory.seatings[section.section_id].layout.indexes(wanted.labels, section_id=section.section_id)
+
+
+def _open_date(inventory: Inventory, wanted: LineRequest, of_section: str | None) -> str | None:
+    schedule = _schedule(inventory, replace(wanted, schedule_id=None) if wanted.assumed else wanted, of_section)
+    if schedule is None:
+        return None
+    check_schedule(inventory.controls, schedule, inventory.at)
+    return schedule.schedule_id
 
 
 def _schedule(inventory: Inventory, wanted: LineRequest, of_section: str | None) -> ScheduleControls | None:

@@ -125,7 +125,8 @@ def crossings(counters: Counters, before: frozenset[Crossing]) -> tuple[tuple[Cr
     """Tell which lines a commit crossed, and which it is beyond now.
 
     80 % and 95 % of sold ÷ (total - blocked); sold out when nothing is available, held or pending. Each once for each
-    crossing: a line counts again only after the section was below it.
+    crossing: a line counts again only after the section was below it. What was never sold is not sold out, even if all
+    of it is blocked; what was stays sold out until something is free again.
     """
     sellable = counters.total - counters.blocked
     beyond: set[Crossing] = set()
@@ -134,8 +135,9 @@ def crossings(counters: Counters, before: frozenset[Crossing]) -> tuple[tuple[Cr
             beyond.add(Crossing.CAPACITY_WARNING)
         if counters.sold * 100 >= sellable * 95:
             beyond.add(Crossing.CAPACITY_CRITICAL)
-        if counters.sold == sellable:
-            beyond.add(Crossing.SOLD_OUT)
+    gone = counters.available + counters.held + counters.pending == 0
+    if gone and (counters.sold > 0 or Crossing.SOLD_OUT in before):
+        beyond.add(Crossing.SOLD_OUT)
     crossed = [each for each in Crossing if each in beyond and each not in before]
     if Crossing.SOLD_OUT in before and Crossing.SOLD_OUT not in beyond:
         crossed.append(Crossing.REOPENED)

@@ -104,7 +104,7 @@ class Engine:
 
     async def _tidy_for(self, organization_id: str, event_id: str, again: list[Item]) -> None:
         """Bring the event's rows up to date in a commit of its own, for items that wait for the places."""
-        tidy = Item(self._tidying(), deadline=0.0, done=lambda _: None, arrived=0.0)
+        tidy = Item(command=self._tidying(), deadline=0.0, done=lambda _: None)
         await self._run(organization_id, event_id, [tidy])
         for item in again:
             if not item.tidied:
@@ -153,7 +153,7 @@ class Engine:
         await self._run(organization_id, event_id, items[middle:])
 
 
-def _fail(items: list[Item], error: BaseException) -> None:
+def _fail(items: list[Item], error: Exception) -> None:
     for item in items:
         item.error, item.again = error, False
 

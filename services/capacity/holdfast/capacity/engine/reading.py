@@ -291,13 +291,11 @@ class Reader:
 
     async def load_expired(self, pipeline: Pipeline, inventory: Inventory, found: Collection[Hold]) -> None:
         """Take over holds whose time is over, with the sections and blocks that ending them changes."""
-        for hold in found:
-            inventory.holds.now.setdefault(hold.hold_id, hold)
-        over = {hold.hold_id for hold in (*inventory.expired, *found)}
-        inventory.expired = sorted(
-            (inventory.holds.now[hold_id] for hold_id in over), key=lambda hold: (hold.expire_time, hold.hold_id)
-        )
-        await self.load_places(pipeline, inventory, inventory.expired)
+        known = {hold.hold_id: hold for hold in inventory.expired}
+        new = [hold for hold in found if hold.hold_id not in known]
+        known |= {hold.hold_id: inventory.holds.now.setdefault(hold.hold_id, hold) for hold in new}
+        inventory.expired = sorted(known.values(), key=lambda hold: (hold.expire_time, hold.hold_id))
+        await self.load_places(pipeline, inventory, new)
 
     async def load_section(self, pipeline: Pipeline, inventory: Inventory, section_id: str, *, blocks_max: int) -> None:
         """Read what keeps a section from going: up to so many blocks that stand, and holds whose time is over."""

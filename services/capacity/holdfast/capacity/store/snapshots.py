@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, exists, func, select, true, union_all
+from sqlalchemy import and_, exists, func, literal, select, true, union_all
 
 from holdfast.capacity.store.holds import LIVE_STATES, voided
 from holdfast.capacity.store.sections import section_of
@@ -38,11 +38,12 @@ class SectionView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Sections with the version and time at which their counters were true."""
+    """Sections with the version and time at which their counters were true; of one section, the event's controls."""
 
     views: tuple[SectionView, ...]
     version: int
     at: datetime
+    controls: bytes = b""
 
 
 async def of_section(transaction: Transaction, section_id: str) -> Snapshot | None:
@@ -52,7 +53,7 @@ async def of_section(transaction: Transaction, section_id: str) -> Snapshot | No
         .where(sections.c.organization_id == transaction.organization_id, sections.c.id == section_id)
         .scalar_subquery()
     )
-    found = await _read(transaction, event_id, filters=[sections.c.id == section_id])
+    found = await _read(transaction, event_id, filters=[sections.c.id == section_id], controls=True)
     return found if found is not None and found.views else None
 
 
@@ -88,11 +89,13 @@ async def _read(
     *,
     filters: Sequence[ColumnElement[bool]],
     limit: int | None = None,
+    controls: bool = False,
 ) -> Snapshot | None:
     moment = (
         select(
             event_inventories.c.event_id,
             event_inventories.c.version,
+            event_inventories.c.controls,
             func.greatest(func.clock_timestamp(), event_inventories.c.last_change_time).label("at"),
         )
         .where(
@@ -120,6 +123,7 @@ async def _read(
             moment.c.at,
             shown,
             *(func.coalesce(ended.c[name], 0).label(f"ended_{name}") for name in _ENDED),
+            (moment.c.controls if controls else literal(b"")).label("controls"),
         )
         .select_from(moment.outerjoin(shown, true()).outerjoin(ended, ended.c.section_id == shown.c.id))
         .order_by(shown.c.create_time, shown.c.id)
@@ -131,6 +135,7 @@ async def _read(
         views=tuple(_view(row) for row in rows if row.id is not None),
         version=rows[0].version,
         at=rows[0].at,
+        controls=bytes(rows[0].controls),
     )
 
 

@@ -154,8 +154,11 @@ class HoldServiceServicer:
         """Sells a hold's places at its locked prices. Confirming twice answers the same sale. Idempotent by the hold itself
         and by `request_id`.
         A payment that came after the hold expired may ask to `reacquire`: the same seats, of a GENERAL section the same
-        number, are sold at the old locked prices if they are free, in a new CONFIRMED hold with `replaces_hold_id`; else
-        nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the expiry.
+        number, are sold at the old locked prices if all of them are free, in a new CONFIRMED hold with `replaces_hold_id`,
+        while the expired one stays as it is; else nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the
+        expiry, and only while the event would let an ACTIVE hold be confirmed, the sections are open and the dates neither
+        cancelled nor over. Places of a block come from that block, or from sale if it is over. Limits and sales windows were
+        asked when the hold was placed, and are not asked again. Repeated with `reacquire`, it answers the same sale.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED (from `expire_time` on), HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH,
         EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
@@ -206,9 +209,9 @@ class HoldServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExtendHold(self, request, context):
-        """Lets an ACTIVE hold last longer. Only its customer and who placed it may, never from its `expire_time` on, and not
-        beyond the organization's `hold_ttl_seconds_max` from its creation. It never shortens: a hold that lasts that long
-        anyway is answered as it is. Idempotent by `request_id`.
+        """Lets an ACTIVE hold last longer. Only its customer and who placed it may (for all others there is no such hold),
+        never from its `expire_time` on, and not beyond the organization's `hold_ttl_seconds_max` from its creation. It never
+        shortens: a hold that lasts that long anyway is answered as it is. Idempotent by `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, HOLD_LIFETIME_EXCEEDED, EVENT_NOT_ON_SALE,
         EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
@@ -218,8 +221,9 @@ class HoldServiceServicer:
 
     def BeginPayment(self, request, context):
         """ACTIVE → PENDING: payment runs. The hold gets the payment's deadline, which is never reset: beginning twice answers
-        the hold as it is. Its places count as `pending`, not as `held`. From then on it cannot be changed or extended, and
-        only a service or the box office may release it. Idempotent by the hold itself and by `request_id`.
+        the hold as it is, if `expected_total` and `etag` agree with it. Its places count as `pending`, not as `held`. From
+        then on it cannot be changed or extended, and only a service or the box office may release it. Idempotent by the hold
+        itself and by `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH, EVENT_NOT_ON_SALE,
         EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """

@@ -99,6 +99,7 @@ class Rest(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     NO_CONTENT_FIELD_NUMBER: _builtins.int
     REVALIDATION_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
     location: _builtins.str
     """Present on RPCs that create: the answer is 201 and its Location this path, with fields of the
     response in braces: `/api/v1/holds/{hold.id}`. A replay of the same request answers 200.
@@ -107,16 +108,21 @@ class Rest(_message.Message):
     """The answer is 204 without a body."""
     revalidation: Global___Rest.Revalidation.ValueType
     """Whether GET answers 304 without a body to who sends the answer's etag as If-None-Match."""
+    shared: _builtins.bool
+    """Callers of the same organization with the same roles get the same answer, whoever they are: the gateway asks once
+    for all who ask at the same time.
+    """
     def __init__(
         self,
         *,
         location: _builtins.str = ...,
         no_content: _builtins.bool = ...,
         revalidation: Global___Rest.Revalidation.ValueType = ...,
+        shared: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "no_content", b"no_content", "revalidation", b"revalidation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "no_content", b"no_content", "revalidation", b"revalidation", "shared", b"shared"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
