@@ -10,9 +10,9 @@ from holdfast.api.capacity.v1 import block_pb2
 from holdfast.common.errors import Reason
 from holdfast.common.ids import new_id
 from tests.integration.capacity.conftest import refused, state_of
+from tests.integration.capacity.racing import outcomes, reasons
 from tests.integration.capacity.steps import blocked, claimed_seats, figures, hold_seats, seated, sold, taken_seats
 from tests.integration.capacity.test_expiry import over
-from tests.integration.capacity.test_races import outcomes, reasons
 
 if TYPE_CHECKING:
     from tests.integration.capacity.conftest import Capacity
@@ -202,8 +202,8 @@ async def test_what_was_held_from_a_block_that_ended_goes_back_to_sale(capacity:
         assert ended.HasField("end_time")
         gone = await refused(capacity.call("PlaceHold", section_id=each.section_id, quantity=1, block_id=each.id))
         assert gone.reason in {Reason.INSUFFICIENT_CAPACITY, Reason.VALIDATION_FAILED}
-    for each in (hold, seat):
-        await capacity.call("ReleaseHold", role="box_office", hold_id=each.id)
+    for hold_id in (hold.id, seat.id):
+        await capacity.call("ReleaseHold", role="box_office", hold_id=hold_id)
     assert await figures(capacity, general.id) == (10, 0, 0, 0)
     assert claimed_seats(capacity, seats.id) == {}
     assert taken_seats(capacity, seats.id) == []
@@ -310,7 +310,7 @@ async def test_blocks_are_listed_by_section_and_kind_newest_first_in_pages(capac
 
 async def test_a_repeated_request_makes_one_block(capacity: Capacity) -> None:
     section = await capacity.on_sale(10)
-    fields = {"section_id": section.id, "quantity": 3, "note": "house", "request_id": "block-once"}
+    fields: dict[str, Any] = {"section_id": section.id, "quantity": 3, "note": "house", "request_id": "block-once"}
     done = await outcomes(*(capacity.call_with_metadata("BlockQuantity", **fields) for _ in range(10)))
     assert len({answer.block.id for answer, _ in done}) == 1
     assert sum(metadata.get("holdfast-replayed") == "true" for _, metadata in done) == 9
@@ -319,13 +319,13 @@ async def test_a_repeated_request_makes_one_block(capacity: Capacity) -> None:
     assert other.reason is Reason.IDEMPOTENCY_KEY_REUSED
 
     block_id = done[0][0].block.id
-    part = {"block_id": block_id, "quantity": 1, "request_id": "unblock-once"}
+    part: dict[str, Any] = {"block_id": block_id, "quantity": 1, "request_id": "unblock-once"}
     done = await outcomes(*(capacity.call_with_metadata("Unblock", **part) for _ in range(5)))
     assert {answer.block.quantity for answer, _ in done} == {2}
     assert sum(metadata.get("holdfast-replayed") == "true" for _, metadata in done) == 4
     other = await refused(capacity.call("Unblock", **{**part, "quantity": 2}))
     assert other.reason is Reason.IDEMPOTENCY_KEY_REUSED
-    buffer = {"section_id": section.id, "quantity": 2, "request_id": "buffer-once"}
+    buffer: dict[str, Any] = {"section_id": section.id, "quantity": 2, "request_id": "buffer-once"}
     done = await outcomes(*(capacity.call_with_metadata("SetBuffer", **buffer) for _ in range(5)))
     assert {answer.section.buffer for answer, _ in done} == {2}
     assert sum(metadata.get("holdfast-replayed") == "true" for _, metadata in done) == 4

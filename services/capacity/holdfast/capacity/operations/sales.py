@@ -84,7 +84,12 @@ async def get_sale(transaction: Transaction, sale_id: str, *, viewer: Viewer) ->
     sale = await store.get(transaction, sale_id)
     if sale is None or not (viewer.reads_all or sale.customer_id == viewer.subject):
         raise sale_not_found(sale_id)
-    return SalePage(await _as_they_stand(transaction, [sale], at), at, total=None)
+    return SalePage(await _as_they_stand(transaction, [sale]), at, total=None)
+
+
+async def returns_of(transaction: Transaction, sale: Sale) -> tuple[SaleReturn, ...]:
+    """Read what had come back of a sale when it was read, oldest first."""
+    return (await _returns_of(transaction, [sale]))[sale.sale_id]
 
 
 async def list_sales(
@@ -94,20 +99,26 @@ async def list_sales(
     at = await inventories.clock(transaction)
     found = await store.page(transaction, wanted, limit=limit, after=after)
     return SalePage(
-        sales=await _as_they_stand(transaction, found, at),
+        sales=await _as_they_stand(transaction, found),
         at=at,
         total=await store.count(transaction, wanted) if with_total else None,
     )
 
 
-async def _as_they_stand(transaction: Transaction, found: Sequence[Sale], at: datetime) -> tuple[SaleRead, ...]:
+async def _as_they_stand(transaction: Transaction, found: Sequence[Sale]) -> tuple[SaleRead, ...]:
     voids = await inventories.open_voids(transaction, sorted({sale.event_id for sale in found}))
+    returns = await _returns_of(transaction, found)
+    return tuple(SaleRead(sale.seen(voids.get(sale.event_id, ())), returns[sale.sale_id]) for sale in found)
+
+
+async def _returns_of(transaction: Transaction, found: Sequence[Sale]) -> dict[str, tuple[SaleReturn, ...]]:
+    """Read returns by sale, but not what came back after the sale was read."""
     returns = await store.returns_of(transaction, [sale.sale_id for sale in found if sale.returned])
-    return tuple(
-        SaleRead(
-            sale.seen(voids.get(sale.event_id, ())),
-            # Not what came back after the sale was read.
-            tuple(each for each in returns.get(sale.sale_id, ()) if each.create_time <= (sale.update_time or at)),
+    return {
+        sale.sale_id: tuple(
+            each
+            for each in returns.get(sale.sale_id, ())
+            if sale.update_time is not None and each.create_time <= sale.update_time
         )
         for sale in found
-    )
+    }
