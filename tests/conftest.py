@@ -15,11 +15,15 @@ pytest_plugins = ["tests.support.postgres", "tests.support.nats"]
 LONGEST = ("tests/faults/test_kill.py", "tests/integration/local/test_up.py", "tests/e2e/")
 TOGETHER = ("tests/e2e/",)
 """Folders whose tests share one mesh; all other files are on their own."""
+ONE_MESH = ("tests/faults/test_kill.py", "tests/faults/test_planted.py", "tests/faults/test_replicas.py")
+"""Files whose tests share one mesh, too."""
 
 
 def group_of(nodeid: str) -> str:
     """Give the name of what must run in one process: a file, or a folder whose tests share something."""
     path = nodeid.partition("::")[0]
+    if path in ONE_MESH:
+        return ONE_MESH[0]
     return next((folder for folder in TOGETHER if path.startswith(folder)), path)
 
 

@@ -15,13 +15,14 @@ from holdfast.gateway.replicas import Replicas
 from holdfast.gateway.shared_reads import SharedReads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.message import Message
 
     from holdfast.common.mesh_identity import MeshIdentity, Principal
     from holdfast.common.metrics import Metrics
     from holdfast.common.rpc_client import Peer
+    from holdfast.gateway.callers import Caller
     from holdfast.gateway.measures import Measures
     from holdfast.gateway.transcoder import Endpoint
 
@@ -82,15 +83,17 @@ class Clients:
         *,
         principal: Principal,
         deadline_seconds: float,
-        gone: Callable[[], bool],
+        caller: Caller,
     ) -> tuple[Any, bool]:
         """Make an endpoint's call; gives the response and whether it answers a request that had its effect before.
 
-        Holds are placed together with others, and who asks the same at the same time shares an answer. `gone` tells
-        whether the client has left: what was not sent by then is not, and raises ClientGoneError.
+        Holds are placed together with others, and who asks the same at the same time shares an answer. A hold
+        that was not sent when its caller left is not, and raises ClientGoneError.
         """
         if endpoint.path == PLACE_HOLD:
-            return await self._lanes.place(request, principal=principal, deadline_seconds=deadline_seconds, gone=gone)
+            return await self._lanes.place(
+                request, principal=principal, deadline_seconds=deadline_seconds, caller=caller
+            )
         replicas = self._services[endpoint.binding.peer]
 
         async def ask(seconds: float) -> tuple[Any, bool]:

@@ -330,8 +330,15 @@ class Inventory:
             if self.full or enough() or not concerned(hold):
                 kept.append(hold)
             else:
-                self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
+                self.end_over(hold)
         self.expired = kept
+
+    def end_over(self, hold: Hold) -> Hold:
+        """End a hold whose time is over, as it was seen from then on: by a void, if one ended it before its time."""
+        void = next((each for each in self.voids if each.ends(hold)), None)
+        if void is not None:
+            return self.end(hold, HoldState.VOIDED, at=void.at, void=void)
+        return self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
 
     def close(self, section: Section) -> None:
         """Close a section: no holds from now on."""
