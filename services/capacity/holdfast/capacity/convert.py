@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.api.capacity.v1 import block_pb2, hold_pb2, section_pb2
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
+from holdfast.capacity.convert_seating import focal_point_message, layout_message
 from holdfast.capacity.domain.blocks import BlockKind
 from holdfast.capacity.domain.controls import (
     HOLD_TTL_SECONDS_DEFAULT,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from holdfast.api.pricing.v1 import quote_service_pb2
     from holdfast.capacity.domain.blocks import Block
+    from holdfast.capacity.domain.layouts import Layout
     from holdfast.capacity.domain.sales import Sale, SaleReturn
     from holdfast.capacity.domain.sections import Counters, Section
 
@@ -117,7 +119,9 @@ def lock_of(outcome: quote_service_pb2.LockPriceOutcome) -> PriceLock:
     )
 
 
-def section_message(section: Section, organization_id: str, *, counters: Counters) -> section_pb2.Section:
+def section_message(
+    section: Section, organization_id: str, *, counters: Counters, layout: Layout | None
+) -> section_pb2.Section:
     """Give a section with its counters as callers see them."""
     return section_pb2.Section(
         id=section.section_id,
@@ -143,6 +147,8 @@ def section_message(section: Section, organization_id: str, *, counters: Counter
         create_time=to_timestamp(section.create_time),
         update_time=to_timestamp(section.update_time),
         etag=section.etag,
+        layout=None if layout is None else layout_message(layout),
+        focal_point=None if layout is None else focal_point_message(layout),
     )
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast.capacity import convert
+from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.inventory import Inventory
 from holdfast.capacity.domain.placing import PlaceRequest, place
 from holdfast.capacity.domain.refusals import FAILURES, Refusal, refusal_of
+from holdfast.capacity.domain.seats import Seating
 from holdfast.capacity.operations.access import section_not_found
-from holdfast.capacity.store import availability, snapshots
+from holdfast.capacity.store import availability, seats, snapshots
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
@@ -42,8 +44,6 @@ async def check(transaction: Transaction, wanted: LineRequest, *, hidden: bool) 
     counters = view.counters
     free = counters.available
     section = replace(view.section, counters=counters)
-    if section.seated:
-        raise DomainError(Reason.NOT_BUILT_YET, "seats cannot be checked yet", metadata={"rpc": "CheckAvailability"})
     inventory = Inventory(
         organization_id=transaction.require_organization(),
         event_id=section.event_id,
@@ -54,6 +54,9 @@ async def check(transaction: Transaction, wanted: LineRequest, *, hidden: bool) 
         crossed=frozenset(),
         sections={section.section_id: section},
     )
+    if view.layout is not None:
+        ended = await seats.ended(transaction, section.section_id, found.at)
+        inventory.seatings[section.section_id] = Seating(view.layout, view.taken & ~mask_of(ended))
     refusal = None
     try:
         place(inventory, PlaceRequest("", section.event_id, "", "", lines=(wanted,)))

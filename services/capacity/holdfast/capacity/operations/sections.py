@@ -111,7 +111,7 @@ class CreateSections:
                     raise
                 faults += error.violations
                 continue
-            _check_name(inventory.standing_sections, section)
+            check_name(inventory.standing_sections, section)
             made.append(section)
         if faults:
             raise DomainError(Reason.VALIDATION_FAILED, "sections cannot be made as asked for", violations=faults)
@@ -189,7 +189,7 @@ class UpdateSection:
             update_time=inventory.at,
             **self.settings,
         ).checked()
-        _check_name(inventory.standing_sections, changed)
+        check_name(inventory.standing_sections, changed)
         if total > before:
             # A venue that became smaller binds what grows, not what is there.
             check_maxima(inventory, [changed])
@@ -198,7 +198,7 @@ class UpdateSection:
         return SectionsMade((self.section_id,), inventory.next_version)
 
 
-def _check_name(sections: Iterable[Section], wanted: Section) -> None:
+def check_name(sections: Iterable[Section], wanted: Section) -> None:
     """Raise SECTION_EXISTS for a name that is taken. The event's lock is held; a unique index stands behind it."""
     for section in sections:
         if _same_name(section, wanted) and section.section_id != wanted.section_id:
@@ -277,14 +277,11 @@ async def get_section(transaction: Transaction, section_id: str, *, hidden: bool
     return SectionsRead(snapshot)
 
 
-async def get_sections(transaction: Transaction, event_id: str, section_ids: Sequence[str]) -> tuple[SectionView, ...]:
-    """Read sections of an event in the order of their ids; SECTION_NOT_FOUND for one that was deleted meanwhile."""
+async def get_sections(transaction: Transaction, event_id: str, section_ids: Sequence[str]) -> list[SectionView]:
+    """Read sections that a request made, in its order; those that were deleted since are left out."""
     snapshot = await snapshots.of_sections(transaction, event_id, section_ids)
     views = {} if snapshot is None else {view.section.section_id: view for view in snapshot.views}
-    missing = [section_id for section_id in section_ids if section_id not in views]
-    if missing:
-        raise section_not_found(missing[0])
-    return tuple(views[section_id] for section_id in section_ids)
+    return [views[section_id] for section_id in section_ids if section_id in views]
 
 
 async def list_sections(  # noqa: PLR0913 (an operation's parts)

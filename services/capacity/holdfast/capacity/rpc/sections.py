@@ -97,7 +97,8 @@ class SectionServicer:
         )
         return pb.BatchCreateSectionsResponse(
             sections=[
-                convert.section_message(view.section, call.organization_id, counters=view.counters) for view in views
+                convert.section_message(view.section, call.organization_id, counters=view.counters, layout=view.layout)
+                for view in views
             ],
             inventory_version=made.version,
         )
@@ -164,7 +165,8 @@ class SectionServicer:
             token = self._front.tokens.encode([last.create_time.isoformat(), last.section_id], filters)
         return pb.ListSectionsResponse(
             sections=[
-                convert.section_message(view.section, call.organization_id, counters=view.counters) for view in page
+                convert.section_message(view.section, call.organization_id, counters=view.counters, layout=view.layout)
+                for view in page
             ],
             pagination=pagination_pb2.Pagination(next_page_token=token, total=read.total),
             inventory_version=snapshot.version,
@@ -232,4 +234,4 @@ class SectionServicer:
 
 def _first(read: SectionsRead, call: Call) -> section_pb2.Section:
     view = read.snapshot.views[0]
-    return convert.section_message(view.section, call.organization_id, counters=view.counters)
+    return convert.section_message(view.section, call.organization_id, counters=view.counters, layout=view.layout)

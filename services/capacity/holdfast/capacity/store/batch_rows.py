@@ -22,7 +22,7 @@ Row = tuple[Any, ...]
 _SECTION: Final = """
 SELECT s.id, s.event_id, s.schedule_id, s.name, s.code, s.subsection, s.kind, s.tier,
   s.total, s.held, s.pending, s.sold, s.blocked, s.buffer, s.min_per_order, s.max_per_order,
-  s.active, s.visible, s.crossed, s.layout_revision, s.revision, s.create_time, s.update_time, s.delete_time
+  s.active, s.visible, s.crossed, s.layout_revision, s.revision, s.create_time, s.update_time, s.taken, s.delete_time
 FROM capacity.sections s WHERE s.organization_id = $1 AND s.event_id = $2"""
 # All that are not deleted, and those of `$3`.
 SECTIONS_ALL: Final = f"{_SECTION} AND (s.delete_time IS NULL OR s.id = ANY ($3::text[]))"
@@ -81,8 +81,13 @@ def crossed_of(text: str) -> frozenset[Crossing]:
     return frozenset(Crossing(word) for word in text.split(",")) if text else frozenset()
 
 
+def taken_of(found: Iterable[Row]) -> dict[str, int]:
+    """Read the bitmaps of the taken seats of seated sections, by section."""
+    return {row[0]: int.from_bytes(row[23], "little") for row in found if row[23] is not None}
+
+
 def section_of(row: Row) -> Section:
-    """Read a section."""
+    """Read a section; of a seated one, `taken_of` tells its seats."""
     return Section(
         section_id=row[0],
         event_id=row[1],
@@ -102,7 +107,7 @@ def section_of(row: Row) -> Section:
         revision=row[20],
         create_time=row[21],
         update_time=row[22],
-        delete_time=row[23],
+        delete_time=row[24],
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, exists, func, literal, select, true, union_all
 
+from holdfast.capacity.domain.layouts import Layout
 from holdfast.capacity.store.holds import LIVE_STATES, voided
 from holdfast.capacity.store.sections import section_of
 from holdfast.capacity.store.tables import blocks, event_inventories, hold_lines, holds, sections, voids
@@ -30,10 +31,15 @@ _ENDED: Final = ("held", "pending", "blocked")
 
 @dataclass(frozen=True, slots=True)
 class SectionView:
-    """A section, and its counters as callers see them: places of holds that ended are free, or back in their block."""
+    """A section, and its counters as callers see them: places of holds that ended are free, or back in their block.
+
+    Of a seated section also its layout, and the bitmap of the seats that are claimed, by whomever.
+    """
 
     section: Section
     counters: Counters
+    layout: Layout | None = None
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,8 @@ def _view(row: Row[Any]) -> SectionView:
             pending=known.pending - int(row.ended_pending),
             blocked=known.blocked + int(row.ended_blocked),
         ),
+        layout=None if row.row_layout is None else Layout.from_json(row.row_layout),
+        taken=0 if row.taken is None else int.from_bytes(row.taken, "little"),
     )
 
 
