@@ -16,6 +16,7 @@ from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
 from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.capacity.rpc.blocks import BlockServicer
+from holdfast.capacity.rpc.changing import ChangeServicer
 from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
@@ -125,6 +126,7 @@ class CapacityApp:
             holding,
             BatchServicer(holding.place_hold, door=door, shortcut=placing),
             LifecycleServicer(front, events),
+            ChangeServicer(front, events),
             SaleServicer(front, events),
         )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.api.capacity.v1 import block_pb2, hold_pb2, section_pb2
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
+from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
 from holdfast.capacity.convert_seating import focal_point_message, layout_message
 from holdfast.capacity.domain.blocks import BlockKind
 from holdfast.capacity.domain.controls import (
@@ -27,7 +28,6 @@ from holdfast.common.protobuf import from_money, optional_datetime, to_datetime,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from holdfast.api.pricing.v1 import quote_service_pb2
     from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.layouts import Layout
     from holdfast.capacity.domain.sales import Sale, SaleReturn
@@ -116,6 +116,23 @@ def lock_of(outcome: quote_service_pb2.LockPriceOutcome) -> PriceLock:
         sales_end_time=optional_datetime(lock, "sales_end_time"),
         max_per_order=lock.max_per_order,
         max_per_customer=lock.max_per_customer,
+    )
+
+
+def left_price_line(organization_id: str, hold: Hold, line: Line, quantity: int) -> quote_service_pb2.LockPriceLine:
+    """Ask what so many places that are left of a line cost, at the version and the moment of the line's lock."""
+    if line.price is None:
+        raise ValueError("a line without a price has none for a part either")
+    locked = locked_price_pb2.LockedPrice.FromString(line.price.body)
+    return quote_service_pb2.LockPriceLine(
+        price_tier_id=locked.price_tier_id,
+        organization_id=organization_id,
+        event_id=hold.event_id,
+        section_id=line.section_id,
+        schedule_id=line.schedule_id or "",
+        quantity=quantity,
+        price_tier_version=locked.price_tier_version,
+        price_lock_time=locked.lock_time,
     )
 
 

@@ -52,8 +52,10 @@ def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
     )
 
 
-def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 0) -> messages_pb2.HoldChange:
-    """Give what a commit did to a hold; `before` is None of one that it placed."""
+def _hold_change(
+    hold: Hold, *, before: Hold | None = None, void_version: int = 0, released: Sequence[Line] = ()
+) -> messages_pb2.HoldChange:
+    """Give what a commit did to a hold; `before` is None of one that it placed, `released` what it gave back."""
     change = messages_pb2.HoldChange(
         hold_id=hold.hold_id,
         state=_HOLD_STATES[hold.state],
@@ -68,6 +70,7 @@ def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 
     if before is not None:
         change.before.CopyFrom(_hold_before(before, hold))
         change.void_version = void_version
+        _add_amounts(change.released_lines, released)
     return change
 
 
@@ -158,6 +161,7 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
                     hold,
                     before=inventory.holds.before[hold.hold_id],
                     void_version=inventory.void_versions.get(hold.hold_id, 0),
+                    released=inventory.released_lines.get(hold.hold_id, ()),
                 )
                 for hold in inventory.holds.changed
             ),

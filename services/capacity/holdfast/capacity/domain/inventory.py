@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.holds import Hold, HoldState
+from holdfast.capacity.domain.journal_sizes import AIM_BYTES, SECTION_BYTES, block_bytes, claim_bytes, return_bytes
 from holdfast.capacity.domain.rows import Rows
 from holdfast.capacity.domain.sales import Sale, SaleReturn, SaleState
 from holdfast.capacity.domain.seats import SeatOwner
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 CHANGES_MAX: Final = 500
 """The most holds, the most sales and the most sections that one commit makes or brings up to date."""
-JOURNAL_BYTES_AIM: Final = 160 * 1024
-"""Where a commit stops taking in more, so that its row of the journal stays below 256 kB."""
-_CLAIM_BYTES: Final = 160
-_LINE_BYTES: Final = 192
-_SEAT_BYTES: Final = 6
 
 
 class TidyFirst(Exception):  # noqa: N818 (what is to be done; nothing failed)
@@ -41,27 +37,6 @@ class TidyFirst(Exception):  # noqa: N818 (what is to be done; nothing failed)
     def __init__(self, event_id: str) -> None:
         super().__init__(event_id)
         self.event_id = event_id
-
-
-def seats_bytes(labels: Sequence[str]) -> int:
-    """Estimate, never too low, what labels and indexes of seats take of the journal's row."""
-    return sum(4 * len(label) + _SEAT_BYTES for label in labels) if labels else 0
-
-
-def journal_bytes(claim: Hold | Sale) -> int:
-    """Estimate, never too low, what a hold or a sale takes of the journal's row."""
-    total = _CLAIM_BYTES + 4 * (len(claim.customer_id) + len(claim.order_reference))
-    for line in claim.lines:
-        # A line, and the counters of a section that perhaps no other line touches.
-        total += 2 * _LINE_BYTES + seats_bytes(line.labels)
-        if isinstance(claim, Sale) and line.labels:
-            total += seats_bytes(line.labels_of(claim.gone(line).seats))
-    return total
-
-
-def block_bytes(block: Block) -> int:
-    """Estimate, never too low, what a block takes of the journal's row, and the counters of its section."""
-    return 2 * _LINE_BYTES + seats_bytes(block.labels)
 
 
 @dataclass(slots=True)
@@ -73,7 +48,8 @@ class Inventory:
     and blocks that are short of places; `more_expired` are those of which there may be more. `next_expire_times` tells
     by section when the next live hold ends, where places stay short. `claimed` is how many tickets of a tier a customer
     has in live holds and sales, of the pairs that the requests ask for. `due_time` is when something of the event is
-    due. `void_versions` tells of voided holds which commit ended them, `block_acts` who did something to blocks.
+    due. `released_lines` are by hold the places that it gave back while it lives on, with what its price falls by.
+    `void_versions` tells of voided holds which commit ended them, `block_acts` who did something to blocks.
     `admits` and `open_dates` remember, for the requests of one batch, that the event takes new holds, and the dates on
     sale that they ask for.
     """
@@ -101,6 +77,7 @@ class Inventory:
     new_sections: set[str] = field(default_factory=set)
     settled_sections: set[str] = field(default_factory=set)
     relined_holds: set[str] = field(default_factory=set)
+    released_lines: dict[str, list[Line]] = field(default_factory=dict)
     returns: list[SaleReturn] = field(default_factory=list)
     block_acts: dict[str, Act] = field(default_factory=dict)
     void_versions: dict[str, int] = field(default_factory=dict)
@@ -141,7 +118,7 @@ class Inventory:
             or self.sales.changes >= CHANGES_MAX
             or self.blocks.changes >= CHANGES_MAX
             or len(self.changed_sections) >= CHANGES_MAX
-            or self.journal_bytes >= JOURNAL_BYTES_AIM
+            or self.journal_bytes >= AIM_BYTES
         )
 
     def section(self, section_id: str) -> Section:
@@ -217,7 +194,7 @@ class Inventory:
         for line in hold.lines:
             self.claim(hold, line)
         self.live_holds += 1
-        self.journal_bytes += journal_bytes(hold)
+        self.journal_bytes += claim_bytes(hold)
         self.holds.make(hold.hold_id, hold)
 
     def claim(self, hold: Hold, line: Line) -> None:
@@ -290,8 +267,22 @@ class Inventory:
     def put_hold(self, before: Hold, now: Hold) -> None:
         """Take over another state of a hold."""
         if not self.holds.touched(now.hold_id):
-            self.journal_bytes += journal_bytes(now)
+            self.journal_bytes += claim_bytes(now)
         self.holds.change(now.hold_id, now, before=before)
+
+    def reline(self, hold: Hold, lines: tuple[Line, ...], *, given: Sequence[Line], taken: Sequence[Line]) -> Hold:
+        """Let an active hold have other lines: `given` are the places that it gives back, `taken` those it takes."""
+        for line in given:
+            self.free(line, pending=False)
+            self.count_claimed(hold.customer_id, line, -line.quantity)
+        for line in taken:
+            self.claim(hold, line)
+        now = replace(hold, lines=lines, revision=hold.revision + 1)
+        self.journal_bytes += journal_bytes(replace(hold, lines=(*given, *taken)))
+        self.put_hold(hold, now)
+        self.relined_holds.add(hold.hold_id)
+        self.released_lines.setdefault(hold.hold_id, []).extend(given)
+        return now
 
     def reclaim(self, section_id: str, quantity: int) -> None:
         """Expire holds of a section whose time is over, oldest first, until so many places are free.
@@ -342,7 +333,7 @@ class Inventory:
 
     def close(self, section: Section) -> None:
         """Close a section: no holds from now on."""
-        self.journal_bytes += _LINE_BYTES
+        self.journal_bytes += SECTION_BYTES
         self.put_section(replace(section, active=False, revision=section.revision + 1, update_time=self.at))
 
     def cancel(self, sale: Sale, schedule_id: str | None) -> None:
@@ -352,15 +343,13 @@ class Inventory:
 
     def add_return(self, made: SaleReturn) -> None:
         """Take over what came back of a sale."""
-        self.journal_bytes += _CLAIM_BYTES
-        for line in made.lines:
-            self.journal_bytes += _LINE_BYTES + seats_bytes(line.labels)
+        self.journal_bytes += return_bytes(made)
         self.returns.append(made)
 
     def put_sale(self, before: Sale, now: Sale) -> None:
         """Take over another state of a sale."""
         if not self.sales.touched(now.sale_id):
-            self.journal_bytes += journal_bytes(now)
+            self.journal_bytes += claim_bytes(now)
         self.sales.change(now.sale_id, now, before=before)
 
     def sell(self, hold: Hold, *, sale_id: str, order_reference: str) -> tuple[Hold, Sale]:
@@ -384,7 +373,7 @@ class Inventory:
             order_reference=reference,
         )
         self.put_hold(hold, confirmed)
-        self.journal_bytes += journal_bytes(sale)
+        self.journal_bytes += claim_bytes(sale)
         self.sales.make(sale_id, sale)
         return confirmed, sale
 
