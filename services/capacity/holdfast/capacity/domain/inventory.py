@@ -278,7 +278,7 @@ class Inventory:
         for line in taken:
             self.claim(hold, line)
         now = replace(hold, lines=lines, revision=hold.revision + 1)
-        self.journal_bytes += journal_bytes(replace(hold, lines=(*given, *taken)))
+        self.journal_bytes += claim_bytes(replace(hold, lines=(*given, *taken)))
         self.put_hold(hold, now)
         self.relined_holds.add(hold.hold_id)
         self.released_lines.setdefault(hold.hold_id, []).extend(given)
