@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select
+from sqlalchemy import any_, or_, select
 
 from holdfast.capacity.store.holds import LIVE_STATES, voided
 from holdfast.capacity.store.tables import blocks, hold_lines, holds, seat_claims
@@ -31,7 +31,7 @@ async def ended(transaction: Transaction, section_id: str, at: datetime) -> list
             hold_lines.c.organization_id == transaction.organization_id,
             hold_lines.c.hold_id == seat_claims.c.hold_id,
             hold_lines.c.section_id == section_id,
-            hold_lines.c.seats.any(seat_claims.c.seat_index),
+            seat_claims.c.seat_index == any_(hold_lines.c.seats),
             blocks.c.end_time.is_(None),
         )
         .correlate(seat_claims)
