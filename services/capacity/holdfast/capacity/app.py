@@ -48,6 +48,8 @@ SCHEMA: Final = "capacity"
 # Sessions of the engine: a frozen replica frees the event within seconds.
 LOCK_TIMEOUT_SECONDS: Final = 1.5
 IDLE_IN_TRANSACTION_TIMEOUT_SECONDS: Final = 2.0
+COMMIT_TIMEOUT_SECONDS: Final = 3.0
+"""A reply that does not come is given up: the event's next batch must not wait for it longer than for the lock."""
 
 
 class CapacityApp:
@@ -68,6 +70,7 @@ class CapacityApp:
             metrics=self.metrics,
             lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
             idle_in_transaction_timeout_seconds=IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
+            commit_timeout_seconds=COMMIT_TIMEOUT_SECONDS,
         )
         self.availabilities = Availabilities(database=self._database, metrics=self.metrics)
         self._engine = Engine(
