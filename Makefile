@@ -37,7 +37,7 @@ stop: setup ## stop a mesh that runs in another terminal
 	@$(BIN)/holdfast stop
 
 test: setup ## run every test, against real servers that the tests start themselves
-	@$(BIN)/pytest -q -n 2 --dist loadgroup --no-loadscope-reorder tests
+	@$(BIN)/pytest -q -n 2 --dist loadscope --no-loadscope-reorder tests
 
 lint: setup proto-check proto-lint proto-breaking compose-check docs-check ## formatting, types, import rules, security, architecture, contracts, compose file
 	@$(BIN)/ruff format --check .

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it has no types
 
 pytest_plugins = ["tests.support.postgres", "tests.support.nats"]
 
@@ -32,10 +30,22 @@ def rank_of(group: str) -> int:
     return LONGEST.index(group) if group in LONGEST else len(LONGEST)
 
 
-@pytest.hookimpl(tryfirst=True)
+class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives all tests of a group to one process.
+
+    The marks of `--dist loadgroup` do not reach it: it puts them into an attribute that pytest does not send any more.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
+    """Spread tests by group."""
+    return ByGroup(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests, before those who spread them look at the groups, and put what takes longest first."""
-    groups: Sequence[str] = [group_of(item.nodeid) for item in items]
-    for item, group in zip(items, groups, strict=True):
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Put what takes longest first."""
     items.sort(key=lambda item: rank_of(group_of(item.nodeid)))

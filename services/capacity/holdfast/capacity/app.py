@@ -15,6 +15,7 @@ from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
 from holdfast.capacity.rpc.batches import BatchServicer
+from holdfast.capacity.rpc.changing import ChangeServicer
 from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
@@ -47,6 +48,8 @@ SCHEMA: Final = "capacity"
 # Sessions of the engine: a frozen replica frees the event within seconds.
 LOCK_TIMEOUT_SECONDS: Final = 1.5
 IDLE_IN_TRANSACTION_TIMEOUT_SECONDS: Final = 2.0
+COMMIT_TIMEOUT_SECONDS: Final = 3.0
+"""A reply that does not come is given up: the event's next batch must not wait for it longer than for the lock."""
 
 
 class CapacityApp:
@@ -67,6 +70,7 @@ class CapacityApp:
             metrics=self.metrics,
             lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
             idle_in_transaction_timeout_seconds=IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
+            commit_timeout_seconds=COMMIT_TIMEOUT_SECONDS,
         )
         self.availabilities = Availabilities(database=self._database, metrics=self.metrics)
         self._engine = Engine(
@@ -123,6 +127,7 @@ class CapacityApp:
             holding,
             BatchServicer(holding.place_hold, door=door, shortcut=placing),
             LifecycleServicer(front, events),
+            ChangeServicer(front, events),
         )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
         self.server.add(inventory, InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake))

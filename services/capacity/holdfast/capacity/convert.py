@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.api.capacity.v1 import block_pb2, hold_pb2, messages_pb2, seat_map_pb2, section_pb2
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
+from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
 from holdfast.capacity.convert_seating import focal_point_message, layout_message
 from holdfast.capacity.domain.bitmaps import indexes_of
 from holdfast.capacity.domain.controls import (
@@ -18,6 +19,7 @@ from holdfast.capacity.domain.controls import (
     ScheduleState,
 )
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
+from holdfast.capacity.domain.parts import PartRequest
 from holdfast.capacity.domain.placing import PriceLock
 from holdfast.common.errors import DomainError, Reason, invalid
 from holdfast.common.protobuf import from_money, optional_datetime, to_datetime, to_money, to_timestamp
@@ -25,7 +27,6 @@ from holdfast.common.protobuf import from_money, optional_datetime, to_datetime,
 if TYPE_CHECKING:
     from collections.abc import MutableSequence, Sequence
 
-    from holdfast.api.pricing.v1 import quote_service_pb2
     from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.inventory import Inventory
     from holdfast.capacity.domain.layouts import Layout
@@ -113,6 +114,23 @@ def lock_of(outcome: quote_service_pb2.LockPriceOutcome) -> PriceLock:
         sales_end_time=optional_datetime(lock, "sales_end_time"),
         max_per_order=lock.max_per_order,
         max_per_customer=lock.max_per_customer,
+    )
+
+
+def left_price_line(organization_id: str, hold: Hold, line: Line, quantity: int) -> quote_service_pb2.LockPriceLine:
+    """Ask what so many places that are left of a line cost, at the version and the moment of the line's lock."""
+    if line.price is None:
+        raise ValueError("a line without a price has none for a part either")
+    locked = locked_price_pb2.LockedPrice.FromString(line.price.body)
+    return quote_service_pb2.LockPriceLine(
+        price_tier_id=locked.price_tier_id,
+        organization_id=organization_id,
+        event_id=hold.event_id,
+        section_id=line.section_id,
+        schedule_id=line.schedule_id or "",
+        quantity=quantity,
+        price_tier_version=locked.price_tier_version,
+        price_lock_time=locked.lock_time,
     )
 
 
@@ -215,6 +233,17 @@ def hold_state(value: hold_pb2.Hold.State.ValueType) -> HoldState:
     return HoldState(_HOLD_STATE.Name(value))
 
 
+def part_of(message: hold_pb2.LinePart, *, field: str) -> PartRequest:
+    """Read which part of a line a request names."""
+    part = message.WhichOneof("part")
+    return PartRequest(
+        number=message.number,
+        quantity=message.quantity if part == "quantity" else None,
+        labels=tuple(message.seats.labels) if part == "seats" else (),
+        field=field,
+    )
+
+
 def _add_amounts(amounts: MutableSequence[messages_pb2.LineAmount], lines: Sequence[Line]) -> None:
     """Add lines. Fields are set only where they say something: there are hundreds of lines in a batch."""
     for line in lines:
@@ -245,8 +274,10 @@ def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
     )
 
 
-def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 0) -> messages_pb2.HoldChange:
-    """Give what a commit did to a hold; `before` is None of one that it placed."""
+def _hold_change(
+    hold: Hold, *, before: Hold | None = None, void_version: int = 0, released: Sequence[Line] = ()
+) -> messages_pb2.HoldChange:
+    """Give what a commit did to a hold; `before` is None of one that it placed, `released` what it gave back."""
     change = messages_pb2.HoldChange(
         hold_id=hold.hold_id,
         state=_HOLD_STATES[hold.state],
@@ -261,6 +292,7 @@ def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 
     if before is not None:
         change.before.CopyFrom(_hold_before(before, hold))
         change.void_version = void_version
+        _add_amounts(change.released_lines, released)
     return change
 
 
@@ -328,6 +360,7 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
                     hold,
                     before=inventory.holds.before[hold.hold_id],
                     void_version=inventory.void_versions.get(hold.hold_id, 0),
+                    released=inventory.released_lines.get(hold.hold_id, ()),
                 )
                 for hold in inventory.holds.changed
             ),

@@ -62,7 +62,8 @@ class Inventory:
     holds whose time is over and whose places still count as held, oldest first, of the sections that are short of
     places; `more_expired` are those of which there may be more. `next_expire_times` tells by section when the next live
     hold ends, where places stay short. `claimed` is how many tickets of a tier a customer has in live holds and sales,
-    of the pairs that the requests ask for. `due_time` is when something of the event is due. `void_versions` tells of
+    of the pairs that the requests ask for. `due_time` is when something of the event is due. `released_lines` are by
+    hold the places that it gave back while it lives on, with what its price falls by. `void_versions` tells of
     voided holds which commit ended them. `admits` and `open_dates` remember, for the requests of one batch, that the
     event takes new holds, and the dates on sale that they ask for.
     """
@@ -90,6 +91,7 @@ class Inventory:
     new_sections: set[str] = field(default_factory=set)
     settled_sections: set[str] = field(default_factory=set)
     relined_holds: set[str] = field(default_factory=set)
+    released_lines: dict[str, list[Line]] = field(default_factory=dict)
     void_versions: dict[str, int] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
     controls_changed: bool = False
@@ -270,6 +272,20 @@ class Inventory:
         if not self.holds.touched(now.hold_id):
             self.journal_bytes += journal_bytes(now)
         self.holds.change(now.hold_id, now, before=before)
+
+    def reline(self, hold: Hold, lines: tuple[Line, ...], *, given: Sequence[Line], taken: Sequence[Line]) -> Hold:
+        """Let an active hold have other lines: `given` are the places that it gives back, `taken` those it takes."""
+        for line in given:
+            self.free(line, pending=False)
+            self.count_claimed(hold.customer_id, line, -line.quantity)
+        for line in taken:
+            self.claim(hold, line)
+        now = replace(hold, lines=lines, revision=hold.revision + 1)
+        self.journal_bytes += journal_bytes(replace(hold, lines=(*given, *taken)))
+        self.put_hold(hold, now)
+        self.relined_holds.add(hold.hold_id)
+        self.released_lines.setdefault(hold.hold_id, []).extend(given)
+        return now
 
     def reclaim(self, section_id: str, quantity: int) -> None:
         """Expire holds of a section whose time is over, oldest first, until so many places are free.

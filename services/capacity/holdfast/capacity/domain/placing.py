@@ -15,7 +15,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
-from holdfast.capacity.domain.places import check_places, seat_names, wanted_places
+from holdfast.capacity.domain.places import check_places, wanted_places
+from holdfast.capacity.domain.seats import seat_names
 from holdfast.capacity.domain.selling import check_event, check_schedule, check_window, named_schedule
 from holdfast.common.errors import DomainError, Reason, invalid
 
@@ -261,22 +262,44 @@ def check_lock(inventory: Inventory, wanted: LineRequest) -> None:
     check_window(inventory.at, lock.sales_start_time, lock.sales_end_time)
 
 
-def check_tier_limits(inventory: Inventory, customer_id: str, requested: Iterable[LineRequest]) -> None:
-    """Raise PURCHASE_LIMIT when an order, or a customer with it, would have more tickets of a tier than it allows."""
-    wanted_of: dict[str, int] = {}
+def check_tier_limits(
+    inventory: Inventory,
+    customer_id: str,
+    requested: Iterable[LineRequest],
+    *,
+    before: Sequence[Line] = (),
+    kept: Sequence[Line] = (),
+) -> None:
+    """Raise PURCHASE_LIMIT when an order, or a customer with it, would have more tickets of a tier than it allows.
+
+    Of a hold that is changed, `before` are the lines that it has, which count as the customer's, and `kept` what stays
+    of them, which belongs to the order.
+    """
+    wanted_of = _tickets(kept)
+    had = _tickets(before)
     locks: dict[str, PriceLock] = {}
     for wanted in requested:
         if wanted.lock is not None:
             tier = wanted.lock.price.price_tier_id
             wanted_of[tier] = wanted_of.get(tier, 0) + wanted.quantity
             locks[tier] = wanted.lock
-    for tier, quantity in wanted_of.items():
-        lock = locks[tier]
+    for tier, lock in locks.items():
+        quantity = wanted_of[tier]
         if lock.max_per_order and quantity > lock.max_per_order:
             raise _limit("max_per_order", lock.max_per_order, {"price_tier_id": tier})
-        current = inventory.claimed.get((customer_id, tier), 0)
+        current = inventory.claimed.get((customer_id, tier), 0) - had.get(tier, 0)
         if lock.max_per_customer and current + quantity > lock.max_per_customer:
             raise _limit("max_per_customer", lock.max_per_customer, {"price_tier_id": tier, "current": str(current)})
+
+
+def _tickets(lines: Iterable[Line]) -> dict[str, int]:
+    """Add up the tickets of lines by price tier."""
+    sums: dict[str, int] = {}
+    for line in lines:
+        if line.price is not None:
+            tier = line.price.price_tier_id
+            sums[tier] = sums.get(tier, 0) + line.quantity
+    return sums
 
 
 def _limit(name: str, value: int, metadata: dict[str, str]) -> DomainError:

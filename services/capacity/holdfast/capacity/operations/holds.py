@@ -12,10 +12,11 @@ from holdfast.capacity.operations.access import event_not_found, hold_not_found
 from holdfast.capacity.store import holds, inventories
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from holdfast.capacity.domain.holds import Hold
-    from holdfast.capacity.domain.placing import PlaceRequest
+    from holdfast.capacity.domain.placing import LineRequest, PlaceRequest
     from holdfast.capacity.domain.sales import Sale
     from holdfast.capacity.engine.needs import Needs
     from holdfast.capacity.engine.unit import Unit
@@ -45,10 +46,11 @@ async def find_replay(transaction: Transaction, request: PlaceRequest) -> Outcom
         return None
     if hold.request_hash != request.request_hash:
         raise key_reused(request.request_id)
-    return await _read_as_it_stands(transaction, hold, replayed=True)
+    return await read_as_it_stands(transaction, hold, replayed=True)
 
 
-async def _read_as_it_stands(transaction: Transaction, hold: Hold, *, replayed: bool = False) -> Outcome:
+async def read_as_it_stands(transaction: Transaction, hold: Hold, *, replayed: bool = False) -> Outcome:
+    """Give the answer of a read: a hold that was read, as it is now."""
     stored = await inventories.read(transaction, hold.event_id)
     if stored is None:
         raise RuntimeError("a hold has an event")
@@ -66,15 +68,7 @@ class PlaceHold:
     def need(self, needs: Needs) -> None:
         """Ask for the sections and blocks of its lines, its key, and what the customer has of tiers with a limit."""
         request = self.request
-        for line in request.lines:
-            if line.labels:
-                needs.want_seats(line.section_id, line.labels)
-            else:
-                needs.want(line.section_id, line.quantity)
-            if line.block_id is not None:
-                needs.blocks.add(line.block_id)
-            if line.lock is not None and line.lock.limited:
-                needs.claimed.add((request.customer_id, line.lock.price.price_tier_id))
+        need_lines(needs, request.customer_id, request.lines)
         if request.request_id:
             needs.hold_keys.add((request.placed_by, request.request_id))
         elif needs.again:
@@ -101,6 +95,19 @@ class PlaceHold:
         if request.request_id:
             unit.hold_of_key[request.placed_by, request.request_id] = hold.hold_id
         return Outcome(hold, inventory.next_version, inventory.at, done=True)
+
+
+def need_lines(needs: Needs, customer_id: str, lines: Sequence[LineRequest]) -> None:
+    """Ask for what a customer's new lines are judged by."""
+    for line in lines:
+        if line.labels:
+            needs.want_seats(line.section_id, line.labels)
+        else:
+            needs.want(line.section_id, line.quantity)
+        if line.block_id is not None:
+            needs.blocks.add(line.block_id)
+        if line.lock is not None and line.lock.limited:
+            needs.claimed.add((customer_id, line.lock.price.price_tier_id))
 
 
 async def default_schedule_id(transaction: Transaction, event_id: str, *, field: str) -> str | None:
@@ -132,4 +139,4 @@ async def get_hold(transaction: Transaction, hold_id: str, *, viewer: Viewer) ->
     hold = await holds.get(transaction, hold_id)
     if hold is None or not viewer.sees(hold):
         raise hold_not_found(hold_id)
-    return await _read_as_it_stands(transaction, hold)
+    return await read_as_it_stands(transaction, hold)

@@ -6,20 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import hold_service_pb2 as pb
-from holdfast.api.pricing.v1 import quote_service_pb2
 from holdfast.capacity import convert
-from holdfast.capacity.domain.placing import LineRequest, PlaceRequest
+from holdfast.capacity.domain.placing import PlaceRequest
 from holdfast.capacity.engine.queues import Item
 from holdfast.capacity.operations import holds as operations
+from holdfast.capacity.rpc.lines import check_blocks, line_of, lines_of, lock_prices, one_event, permission_missing
 from holdfast.common import ids
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.protobuf import fingerprint, to_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from holdfast.capacity.operations.holds import Outcome
-    from holdfast.capacity.rpc.events_of import EventsOf, Place
+    from holdfast.capacity.rpc.events_of import EventsOf
     from holdfast.capacity.rpc.front import Front
     from holdfast.common.rpc_call import Call
 
@@ -39,17 +39,9 @@ class Placing:
         subject = call.principal.subject
         customer_id = request.customer_id or subject
         if customer_id != subject and not call.principal.can("holds.manage"):
-            raise _missing("buyers hold for themselves")
-        if request.lines:
-            lines = tuple(
-                _line(line, price_tier_id=line.price_tier_id, block_id=line.block_id, field=f"lines[{index}]")
-                for index, line in enumerate(request.lines)
-            )
-        else:
-            lines = (_line(request, price_tier_id=request.price_tier_id, block_id=request.block_id, field=""),)
-        for line in lines:
-            if line.block_id is not None and not call.principal.can("holds.manage"):
-                raise _missing("only staff and services hold from a block")
+            raise permission_missing("buyers hold for themselves")
+        lines = lines_of(request.lines, field="lines") if request.lines else (line_of(request, field=""),)
+        check_blocks(lines, call)
         return PlaceRequest(
             hold_id=ids.new_id(),
             event_id=request.event_id,
@@ -88,9 +80,9 @@ class Placing:
     async def place(self, wanted: PlaceRequest, call: Call) -> Outcome:
         """Place a hold, whatever it needs."""
         places = await self._events.sections(call, [line.section_id for line in wanted.lines])
-        event_id = _one_event(wanted, places)
+        event_id = one_event(wanted.event_id, places)
         for attempt in range(1, PRICED_MAX + 1):
-            priced = await self._with_prices(call, event_id, wanted, places, fresh=attempt > 1)
+            priced = await self._with_prices(call, event_id, wanted, fresh=attempt > 1)
             if not isinstance(priced, PlaceRequest):
                 return priced
             outcome = await self._front.submit(call, event_id, operations.PlaceHold(priced))
@@ -118,7 +110,7 @@ class Placing:
         )
 
     async def _with_prices(
-        self, call: Call, event_id: str, wanted: PlaceRequest, places: Sequence[Place], *, fresh: bool
+        self, call: Call, event_id: str, wanted: PlaceRequest, *, fresh: bool
     ) -> PlaceRequest | Outcome:
         """Lock the prices of the lines that have a tier, before the transaction.
 
@@ -127,7 +119,7 @@ class Placing:
         if all(line.tier_id is None for line in wanted.lines):
             return wanted
         try:
-            return await self._lock(call, event_id, wanted, places, fresh=fresh)
+            lines, _ = await lock_prices(self._front, self._events, call, event_id, wanted.lines, fresh=fresh)
         except DomainError:
             if not wanted.request_id:
                 raise
@@ -135,66 +127,4 @@ class Placing:
             if replay is None:
                 raise
             return replay
-
-    async def _lock(
-        self, call: Call, event_id: str, wanted: PlaceRequest, places: Sequence[Place], *, fresh: bool
-    ) -> PlaceRequest:
-        """Ask pricing, for the dates that the hold will be for: a tier may be for one date only.
-
-        A date that the request does not name is assumed here; whether it is the one is checked under the lock.
-        """
-        lines = list(wanted.lines)
-        for index, (line, (_, of_section)) in enumerate(zip(wanted.lines, places, strict=True)):
-            if line.tier_id is not None and line.schedule_id is None:
-                date = of_section
-                if date is None:
-                    date = await self._events.default_schedule(
-                        call, event_id, field=line.path("schedule_id"), fresh=fresh
-                    )
-                lines[index] = replace(line, schedule_id=date, assumed=of_section is None)
-        priced = [(index, line) for index, line in enumerate(lines) if line.tier_id is not None]
-        asked = [
-            quote_service_pb2.LockPriceLine(
-                price_tier_id=line.tier_id or "",
-                organization_id=call.organization_id,
-                event_id=event_id,
-                section_id=line.section_id,
-                schedule_id=line.schedule_id or "",
-                quantity=line.quantity,
-            )
-            for _, line in priced
-        ]
-        locks = await self._front.outside.lock_prices(call.organization_id, asked)
-        for (index, line), lock in zip(priced, locks, strict=True):
-            lines[index] = replace(line, lock=lock)
-        return replace(wanted, lines=tuple(lines))
-
-
-def _line(
-    wanted: pb.PlaceHoldRequest | pb.HoldLineSelector, *, price_tier_id: str, block_id: str, field: str
-) -> LineRequest:
-    labels = tuple(wanted.seats.labels) if wanted.HasField("seats") else ()
-    return LineRequest(
-        section_id=wanted.section_id,
-        schedule_id=wanted.schedule_id or None,
-        quantity=len(labels) or wanted.quantity,
-        tier_id=price_tier_id or None,
-        field=field,
-        labels=labels,
-        block_id=block_id or None,
-    )
-
-
-def _missing(message: str) -> DomainError:
-    return DomainError(Reason.PERMISSION_MISSING, message, metadata={"permission": "holds.manage"})
-
-
-def _one_event(wanted: PlaceRequest, places: Sequence[Place]) -> str:
-    events = sorted({event_id for event_id, _ in places} | ({wanted.event_id} if wanted.event_id else set()))
-    if len(events) > 1:
-        raise DomainError(
-            Reason.LINES_SPAN_EVENTS,
-            "the lines belong to sections of more than one event",
-            metadata={"event_ids": ",".join(events)},
-        )
-    return events[0]
+        return replace(wanted, lines=lines)

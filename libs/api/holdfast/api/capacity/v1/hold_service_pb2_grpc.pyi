@@ -90,8 +90,10 @@ class HoldServiceStub:
     """Changes what an ACTIVE hold claims: gives lines or parts of them back and adds others, in one commit. It expires
     when it would have; if anything that is added cannot be had, nothing is given back. Lines that stay keep their
     locked prices; of a line that shrinks, the price is computed for what is left, at the version of the tier that was
-    locked; added lines lock the price of now. Limits count the hold as it will be. Lines keep their numbers, added
-    ones get the next. A hold that would have no line left is refused: release it. Idempotent by `request_id`.
+    locked; added lines lock the price of now. Limits count the hold as it will be: of a section whose number of places
+    changes, of the tiers of added lines. Seats that are given back can be added again in the same change. Lines keep
+    their numbers, added ones get the next. A hold that would have no line left is refused: release it. Idempotent by
+    `request_id`.
     Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, LINE_EXCEEDED, ETAG_MISMATCH, and as PlaceHold
     does for what is added: SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND, BLOCK_NOT_FOUND,
     LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED,
@@ -209,8 +211,10 @@ class HoldServiceAsyncStub(HoldServiceStub):
     """Changes what an ACTIVE hold claims: gives lines or parts of them back and adds others, in one commit. It expires
     when it would have; if anything that is added cannot be had, nothing is given back. Lines that stay keep their
     locked prices; of a line that shrinks, the price is computed for what is left, at the version of the tier that was
-    locked; added lines lock the price of now. Limits count the hold as it will be. Lines keep their numbers, added
-    ones get the next. A hold that would have no line left is refused: release it. Idempotent by `request_id`.
+    locked; added lines lock the price of now. Limits count the hold as it will be: of a section whose number of places
+    changes, of the tiers of added lines. Seats that are given back can be added again in the same change. Lines keep
+    their numbers, added ones get the next. A hold that would have no line left is refused: release it. Idempotent by
+    `request_id`.
     Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, LINE_EXCEEDED, ETAG_MISMATCH, and as PlaceHold
     does for what is added: SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND, BLOCK_NOT_FOUND,
     LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED,
@@ -367,8 +371,10 @@ class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes what an ACTIVE hold claims: gives lines or parts of them back and adds others, in one commit. It expires
         when it would have; if anything that is added cannot be had, nothing is given back. Lines that stay keep their
         locked prices; of a line that shrinks, the price is computed for what is left, at the version of the tier that was
-        locked; added lines lock the price of now. Limits count the hold as it will be. Lines keep their numbers, added
-        ones get the next. A hold that would have no line left is refused: release it. Idempotent by `request_id`.
+        locked; added lines lock the price of now. Limits count the hold as it will be: of a section whose number of places
+        changes, of the tiers of added lines. Seats that are given back can be added again in the same change. Lines keep
+        their numbers, added ones get the next. A hold that would have no line left is refused: release it. Idempotent by
+        `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, LINE_EXCEEDED, ETAG_MISMATCH, and as PlaceHold
         does for what is added: SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND, BLOCK_NOT_FOUND,
         LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED,
