@@ -12,6 +12,7 @@ from holdfast.common.ids import new_id
 from tests.integration.capacity.conftest import refused, running, state_of
 from tests.integration.capacity.racing import outcomes, reasons
 from tests.integration.capacity.test_expiry import over
+from tests.integration.capacity.test_seats import claims, seated, take
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,4 +163,19 @@ async def test_a_hold_that_lives_or_ended_otherwise_is_not_reacquired(capacity: 
     assert nobody.reason is Reason.HOLD_NOT_FOUND
     await capacity.change_event(section.event_id, state="CANCELLED")
     assert (await refused(reacquire(capacity, foreign))).reason is Reason.EVENT_CANCELLED
+    await capacity.check(section.event_id)
+
+
+async def test_the_same_seats_are_sold_or_none(capacity: Capacity) -> None:
+    section = await seated(capacity, rows=1, cols=4)
+    hold, lost = [
+        await take(capacity, section.id, *labels, hold_ttl_seconds=1) for labels in (("A-1", "A-2"), ("A-3",))
+    ]
+    await over(capacity, lost.id)
+    await take(capacity, section.id, "A-3", buyer="user:other")
+    gone = await refused(reacquire(capacity, lost))
+    assert (gone.reason, gone.metadata["hold_id"]) == (Reason.HOLD_EXPIRED, lost.id)
+    sold = (await reacquire(capacity, hold)).hold
+    assert [list(line.seats) for line in sold.lines] == [["A-1", "A-2"]]
+    assert {seat: owner for seat, owner in claims(capacity, section.id).items() if seat < 2} == {0: sold.id, 1: sold.id}
     await capacity.check(section.event_id)
