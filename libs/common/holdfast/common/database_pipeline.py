@@ -24,7 +24,7 @@ _BEGIN: Final = Statement("BEGIN")
 _SECONDS_MAX: Final = 4
 # Statements of a pipeline find their rows by keys. A planner that believes a table to be small would rather read all of
 # it, keep that plan, and go on with it when the table has grown a thousandfold.
-_BY_KEY: Final = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_material")
+_BY_KEY: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material")
 _SETTINGS: Final = "SELECT " + ", ".join(
     (
         f"set_config('{ORGANIZATION_SETTING}', $1, true)",
