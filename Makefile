@@ -8,6 +8,7 @@ PACKAGES := libs/api libs/common libs/local services/events services/capacity se
 
 # How often each fault is tried: a small share in `make test`, more in `make faults`, as many as given in `make faults-long`.
 FAULT_TRIALS ?= 5
+FAULT_KILLS ?= 100
 FAULT_TRIALS_LONG ?= 50
 
 .DEFAULT_GOAL := help
@@ -36,7 +37,7 @@ stop: setup ## stop a mesh that runs in another terminal
 	@$(BIN)/holdfast stop
 
 test: setup ## run every test, against real servers that the tests start themselves
-	@$(BIN)/pytest -q -n 2 --dist loadgroup --no-loadscope-reorder tests
+	@$(BIN)/pytest -q -n 2 --dist loadscope --no-loadscope-reorder tests
 
 lint: setup proto-check proto-lint proto-breaking compose-check docs-check ## formatting, types, import rules, security, architecture, contracts, compose file
 	@$(BIN)/ruff format --check .
@@ -82,10 +83,10 @@ bench: setup ## measure a whole mesh of its own; CASES="rest_hold_hot grpc_echo"
 	@exec $(BIN)/python -m benchmarks $(BENCH) $(CASES)
 
 faults: setup ## kill, freeze and cut things for some minutes
-	@HOLDFAST_FAULT_TRIALS=$(FAULT_TRIALS) $(BIN)/pytest -q tests/faults -m faults
+	@HOLDFAST_FAULT_TRIALS=$(FAULT_TRIALS) HOLDFAST_FAULT_KILLS=$(FAULT_KILLS) $(BIN)/pytest -q tests/faults -m faults
 
 faults-long: setup ## the same, as often as FAULT_TRIALS_LONG says
-	@HOLDFAST_FAULT_TRIALS=$(FAULT_TRIALS_LONG) $(BIN)/pytest -q tests/faults -m faults
+	@HOLDFAST_FAULT_TRIALS=$(FAULT_TRIALS_LONG) HOLDFAST_FAULT_KILLS=$(FAULT_KILLS) $(BIN)/pytest -q tests/faults -m faults
 
 audit: setup ## look for secrets, unsafe code and known vulnerabilities of the requirements
 	@$(BIN)/bandit --quiet --recursive --severity-level high --confidence-level medium --configfile pyproject.toml libs services

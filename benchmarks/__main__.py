@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from benchmarks import facts, report, results
+from benchmarks import facts, report, results, usage
 from benchmarks.bench import Bench, TimeIsUpError
 from benchmarks.cases import ALONE, CASES
 from benchmarks.children import LoadFailedError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.local.mesh import LocalMesh
 
 SAME_SIGNAL_SECONDS = 1.0
+REST_SECONDS = 2.0
 INTERRUPTED = 130
 CASE_FAULTS = (CallFailedError, LoadFailedError, OperatorError, WrongError, psycopg.Error)
 """What ends one case; the others are measured all the same."""
@@ -109,6 +110,7 @@ def measure(
         say(f"mesh: {', '.join(f'{name}={value}' for name, value in sorted(stack.tuned().items()))}")
         bench = Bench(stack, options, deadline=deadline, say=say)
         say(f"{options.principals} principals; {options.connections} connections; a run: {options.seconds:g} s")
+        say(f"at rest, of a processor: {report.at_rest(usage.shares(stack.pids(), REST_SECONDS))}")
         for case in cases:
             say(f"\n{case}: {CASES[case].__doc__}")
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psutil
+
 from benchmarks.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -46,12 +48,18 @@ def figures(results: Sequence[Result]) -> str:
 
 
 def cpu(results: Sequence[Result]) -> str:
-    """Give CPU seconds per 1,000 operations of each case, by part of the mesh."""
+    """Give CPU seconds per 1,000 operations of each case, by part, and what all processors would do at this price.
+
+    That last figure is no measurement: it is what other work on the machine, and waiting, keep the rate below.
+    """
     rows = []
     for result in results:
         taken = result.cpu_per_thousand()
-        rows.append((result.case, *(f"{taken[part]:.3f}" if part in taken else "-" for part in PARTS)))
-    return table(("CPU s per 1,000", *PARTS), rows)
+        total = sum(taken.values())
+        affordable = _value(psutil.cpu_count() * 1000 / total) if total else "-"
+        parts = (f"{taken[part]:.3f}" if part in taken else "-" for part in PARTS)
+        rows.append((result.case, *parts, f"{total:.3f}", affordable))
+    return table(("CPU s per 1,000", *PARTS, "total", "afford/s"), rows)
 
 
 def targets(results: Sequence[Result]) -> str:
@@ -77,6 +85,11 @@ def run_line(number: int, unit: str, run: Run) -> str:
         f"  run {number}: {outcome.rate:>10,.1f} {unit}   p50 {outcome.p50_ms:.1f} ms   p99 {outcome.p99_ms:.1f} ms"
         f"{errors}\n         CPU s per 1,000: {busy}"
     )
+
+
+def at_rest(shares: Mapping[str, float]) -> str:
+    """Give what the parts take while nobody asks them anything."""
+    return ", ".join(f"{name} {share * 100:.0f} %" for name, share in shares.items())
 
 
 def told(errors: Mapping[str, int]) -> str:

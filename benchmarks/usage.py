@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -26,6 +27,13 @@ def _of_tree(pid: int) -> float:
             continue  # its parent has its times by now; they count at the next look
         total += times.user + times.system
     return float(total)
+
+
+def shares(pids: Mapping[str, int], seconds: float) -> dict[str, float]:
+    """Give the share of one processor that each process tree takes, watching for so long."""
+    before = cpu_seconds(pids)
+    time.sleep(seconds)
+    return {name: taken / seconds for name, taken in difference(cpu_seconds(pids), before).items()}
 
 
 def difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it has no types
 
 pytest_plugins = ["tests.support.postgres", "tests.support.nats"]
 
@@ -15,11 +13,15 @@ pytest_plugins = ["tests.support.postgres", "tests.support.nats"]
 LONGEST = ("tests/faults/test_kill.py", "tests/integration/local/test_up.py", "tests/e2e/")
 TOGETHER = ("tests/e2e/",)
 """Folders whose tests share one mesh; all other files are on their own."""
+ONE_MESH = ("tests/faults/test_kill.py", "tests/faults/test_planted.py", "tests/faults/test_replicas.py")
+"""Files whose tests share one mesh, too."""
 
 
 def group_of(nodeid: str) -> str:
     """Give the name of what must run in one process: a file, or a folder whose tests share something."""
     path = nodeid.partition("::")[0]
+    if path in ONE_MESH:
+        return ONE_MESH[0]
     return next((folder for folder in TOGETHER if path.startswith(folder)), path)
 
 
@@ -28,10 +30,22 @@ def rank_of(group: str) -> int:
     return LONGEST.index(group) if group in LONGEST else len(LONGEST)
 
 
-@pytest.hookimpl(tryfirst=True)
+class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives all tests of a group to one process.
+
+    The marks of `--dist loadgroup` do not reach it: it puts them into an attribute that pytest does not send any more.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
+    """Spread tests by group."""
+    return ByGroup(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests, before those who spread them look at the groups, and put what takes longest first."""
-    groups: Sequence[str] = [group_of(item.nodeid) for item in items]
-    for item, group in zip(items, groups, strict=True):
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Put what takes longest first."""
     items.sort(key=lambda item: rank_of(group_of(item.nodeid)))

@@ -89,7 +89,8 @@ def parse(status: bytes, body: bytes, wanted: bytes) -> Any:
     except orjson.JSONDecodeError:
         raise WrongAnswerError(f"{status.decode()} not JSON") from None
     if status != wanted:
-        raise WrongAnswerError(f"{status.decode()} {answer.get('code', '')}")
+        queue = answer.get("metadata", {}).get("queue", "")  # which one was full
+        raise WrongAnswerError(" ".join(filter(None, (status.decode(), answer.get("code", ""), queue))))
     return answer
 
 

@@ -18,7 +18,7 @@ from tests.faults.history import Operation, Target
 from tests.support.mesh import key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from holdfast.common.mesh_identity import Principal
     from holdfast.common.rpc_client import Peer
@@ -73,8 +73,10 @@ class Transport(Protocol):
 class Rest:
     """Calls over the gateway."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, *, headers: Mapping[str, str] | None = None) -> None:
+        """`headers` besides the client's own."""
         self._http = http
+        self._headers = dict(headers or {})
 
     async def send(self, ask: Ask) -> Told:
         """Send a call once."""
@@ -82,7 +84,7 @@ class Rest:
         if ask.op == "place":
             path = f"/api/v1/capacity/{ask.target.section_id}/reserve"
         try:
-            answer = await self._http.post(path, json=ask.body, headers={"Idempotency-Key": ask.key})
+            answer = await self._http.post(path, json=ask.body, headers=self._headers | {"Idempotency-Key": ask.key})
         except httpx.HTTPError as error:
             return Told(trouble=type(error).__name__)
         document, status = answer.json(), answer.status_code

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 TRIALS = int(os.environ.get("HOLDFAST_FAULT_TRIALS", "1"))
 """How often each fault is tried, each time with a seed of its own."""
+KILLS = int(os.environ.get("HOLDFAST_FAULT_KILLS", "5"))
+"""How often capacity and PostgreSQL are killed, each."""
+KILLS_A_SHOW = 5
+"""How many of them fall into the trade on one event."""
 FIRST_SEED = 1
 
 
@@ -30,12 +34,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
         seeds = range(FIRST_SEED, FIRST_SEED + TRIALS)
         metafunc.parametrize("seed", seeds, ids=[f"seed{seed}" for seed in seeds])
+    if "kills_seed" in metafunc.fixturenames:
+        seeds = range(FIRST_SEED, FIRST_SEED + -(-KILLS // KILLS_A_SHOW))
+        metafunc.parametrize("kills_seed", seeds, ids=[f"seed{seed}" for seed in seeds])
 
 
-# The clients of a trial are one principal and ask as fast as they can.
+# The clients of a trial are one principal and ask as fast as they can; what is killed again and again comes back soon.
 FAST_CLIENTS = {
     "HOLDFAST_GATEWAY_PRINCIPAL_REQUESTS_PER_SECOND": "5000",
     "HOLDFAST_GATEWAY_PRINCIPAL_BURST": "10000",
+    "HOLDFAST_RESTART_SECONDS_MAX": "0.5",
 }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.conftest import KILLS_A_SHOW
 from tests.faults.trial import new_show, trading
 from tests.support.mesh import key
 from tests.support.show import post
@@ -25,7 +27,9 @@ pytestmark = pytest.mark.faults
 
 MEANWHILE = 40
 """Operations that must be acknowledged while something that selling does not need is away."""
-SELLING_NEEDS = {"capacity", "gateway", "postgres"}
+BETWEEN_KILLS = 60
+"""Operations at most that are acknowledged between a recovery and the next kill."""
+SELLING_NEEDS = {"gateway"}
 PRICE_REFUSED = "503 DEPENDENCY_UNAVAILABLE pricing"
 
 
@@ -46,7 +50,21 @@ def met_trouble(trial: Trial) -> list[Operation]:
     return [each for each in trial.recorder.operations if each.refusals or each.attempts != 1]
 
 
-@pytest.mark.parametrize("process", ["events", "capacity", "gateway", "postgres"])
+@pytest.mark.parametrize("process", ["capacity", "postgres"])
+async def test_nothing_acknowledged_is_lost_however_often_a_process_is_killed(
+    mesh: Mesh, store: Store, history_path: Path, process: str, kills_seed: int
+) -> None:
+    chance = random.Random(kills_seed)  # noqa: S311 (reproducible)
+    async with trading(mesh, store, seed=kills_seed, path=history_path) as trial:
+        for _ in range(KILLS_A_SHOW):
+            before = mesh.all_restarts()
+            await trial.recorder.wait_acknowledged(chance.randint(1, BETWEEN_KILLS), since=time.monotonic())
+            await trial.kill(process)
+            await trial.recovered(process, before=before)
+    await trial.check()
+
+
+@pytest.mark.parametrize("process", ["events", "gateway"])
 async def test_nothing_acknowledged_is_lost_when_a_process_is_killed(
     mesh: Mesh, store: Store, history_path: Path, process: str, seed: int
 ) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tests.support.show import Show
 
 CLIENTS = 8
-OPERATIONS = 1_000
-SECONDS = 60
+OPERATIONS = 2_000
+SECONDS = 180
 PLACES = 6_000
 UNDER_WAY = (20, 120)
 """Between how many acknowledged operations something is broken; the seed says after which."""

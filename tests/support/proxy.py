@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that knows a COMMIT when it sees one, and can cut, freeze or hold a connection right there.
+"""A proxy before PostgreSQL that knows transactions when it sees them, and can cut, freeze or hold them at a COMMIT.
 
 It runs in a thread of its own, so that it works for code of any loop, for blocking tests and for other processes.
 """
@@ -34,6 +34,7 @@ GONE = (asyncio.IncompleteReadError, ConnectionError, OSError)
 class Moment(Enum):
     """When, seen from the server, a trap springs."""
 
+    IN_TRANSACTION = "statements of a transaction are done, their ReadyForQuery has not reached the client"
     BEFORE_COMMIT = "the COMMIT has not reached the server"
     BEFORE_REPLY = "the COMMIT is done, and its CommandComplete has not reached the client"
     BEFORE_READY = "the CommandComplete has reached the client, the ReadyForQuery has not"
@@ -49,7 +50,7 @@ class Action(Enum):
 
 @dataclass
 class Trap:
-    """What is to happen at a COMMIT. Made by `PostgresProxy.arm`."""
+    """What is to happen at a moment of a transaction. Made by `PostgresProxy.arm`."""
 
     moment: Moment
     action: Action
@@ -64,7 +65,7 @@ class Trap:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def fits(self, statements: list[str], backend_pid: int) -> bool:
-        """Tell whether it springs at the COMMIT of these statements; counts."""
+        """Tell whether it springs in the transaction of these statements; counts."""
         if self.times <= 0 or self.backend_pid not in (0, backend_pid):
             return False
         if self.touching and not any(self.touching in statement for statement in statements):
@@ -144,7 +145,7 @@ class PostgresProxy:
         self._thread.join(START_SECONDS)
         self._loop.close()
 
-    def arm(  # noqa: PLR0913 (which COMMIT, and what then)
+    def arm(  # noqa: PLR0913 (when, and what then)
         self,
         moment: Moment,
         action: Action = Action.CUT,
@@ -154,10 +155,10 @@ class PostgresProxy:
         skip: int = 0,
         times: int = 1,
     ) -> Trap:
-        """Set a trap for `times` COMMITs after `skip` others.
+        """Set a trap for `times` such moments after `skip` others.
 
-        Only those count whose transaction had a statement with the text `touching`, and, if a `backend_pid` is given,
-        that come by this connection.
+        Only those count whose transaction has had a statement with the text `touching`, and, if a `backend_pid` is
+        given, that come by this connection.
         """
         trap = Trap(moment, action, touching, backend_pid, skip, times, _loop=self._loop)
         self._traps.append(trap)
@@ -294,7 +295,9 @@ class _Link:
             if message.kind == b"K":
                 self._backend_pid = int.from_bytes(message.body[:4], "big")
             committed = self._conversation.answered(message)
-            trap = self._proxy.trap_for(Moment.BEFORE_REPLY, committed, self._backend_pid)
+            trap = self._proxy.trap_for(Moment.BEFORE_REPLY, committed, self._backend_pid) or self._proxy.trap_for(
+                Moment.IN_TRANSACTION, self._conversation.left_open(message), self._backend_pid
+            )
             if message.kind == b"Z" and self._before_ready is not None:
                 trap, self._before_ready = self._before_ready, None
             self._before_ready = (

@@ -118,6 +118,10 @@ class Conversation:
                 kept.pop(message.body[1:].partition(b"\0")[0], None)
         return []
 
+    def left_open(self, message: Message) -> list[str] | None:
+        """Return the statements so far of the transaction in which, a server's message says, it waits for the next."""
+        return self._statements if message.kind == b"Z" and message.body == b"T" else None
+
     def answered(self, message: Message) -> list[str] | None:
         """Take a server's message down; return the statements of the transaction that it tells to be committed."""
         if message.kind == b"C" and _text(message.body) == "COMMIT":

@@ -31,7 +31,7 @@ LOCK_SECONDS = 30
 
 @dataclass
 class Tier:
-    """A price tier of the stand-in: a price a ticket and its limits."""
+    """A price tier of the stand-in: a price a ticket and its limits; `earlier` are the prices of earlier versions."""
 
     unit_minor: int = 1000
     currency_code: str = "USD"
@@ -42,6 +42,13 @@ class Tier:
     sales_start_time: datetime | None = None
     sales_end_time: datetime | None = None
     lock_seconds: float = LOCK_SECONDS
+    earlier: dict[int, int] = field(default_factory=dict)
+
+    def reprice(self, unit_minor: int) -> None:
+        """Give the tier another price, in a new version."""
+        self.earlier[self.version] = self.unit_minor
+        self.version += 1
+        self.unit_minor = unit_minor
 
 
 def _opened() -> asyncio.Event:
@@ -88,11 +95,16 @@ class World:
             return _refusal(
                 "PRICE_TIER_NOT_APPLICABLE", {"price_tier_id": line.price_tier_id, "section_id": line.section_id}
             )
-        total = Money(tier.unit_minor * line.quantity, tier.currency_code)
+        version, unit_minor, lock_time = tier.version, tier.unit_minor, to_timestamp(datetime.now(UTC))
+        if line.HasField("price_tier_version"):
+            version, lock_time = line.price_tier_version, line.price_lock_time
+            unit_minor = tier.earlier.get(version, unit_minor)
+        total = Money(unit_minor * line.quantity, tier.currency_code)
         lock = quote_service_pb2.PriceLock(
             price=locked_price_pb2.LockedPrice(
                 price_tier_id=line.price_tier_id,
-                price_tier_version=tier.version,
+                price_tier_version=version,
+                lock_time=lock_time,
                 breakdown=locked_price_pb2.PriceBreakdown(
                     total=money_pb2.Money(currency_code=tier.currency_code, amount=total.decimal_string())
                 ),

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from holdfast.capacity.availability import AGE_MAX
-from holdfast.common.errors import Reason
+from holdfast.capacity.availability import AGE_MAX, Availabilities
+from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
+from holdfast.common.metrics import Metrics
 from tests.integration.capacity.conftest import refused, running, schedule, until
 from tests.integration.capacity.test_expiry import over
 
@@ -154,6 +155,22 @@ async def test_what_is_two_seconds_old_asks_only_for_what_is_new(capacity: Capac
         await settled(other, section.event_id, first.inventory_version + 3)
         assert readings(other, "everything") == 1
         assert readings(other, "journal") >= 1
+
+
+async def test_events_that_nobody_asks_for_are_forgotten(capacity: Capacity) -> None:
+    sections = [await capacity.on_sale(10) for _ in range(3)]
+    metrics = Metrics("test")
+    async with capacity.database_of_the_service() as database:
+        kept = Availabilities(database=database, metrics=metrics, events_max=2)
+        for number in (0, 1, 0, 2, 0, 1):
+            await kept.of(capacity.organization_id, sections[number].event_id)
+        with pytest.raises(DomainError):
+            await kept.of(new_id(), sections[0].event_id)
+        await kept.of(capacity.organization_id, sections[0].event_id)
+    found = metrics.registry.get_sample_value("holdfast_availability_readings_total", {"what": "everything"})
+    assert found == 3 + 1 + 1, (
+        "each once, the one asked for least again, and what there is not, which takes nobody's place"
+    )
 
 
 async def test_buyers_see_visible_sections_and_a_filter_shows_a_date(capacity: Capacity) -> None:

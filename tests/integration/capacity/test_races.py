@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from holdfast.common.errors import DomainError, Reason
 from tests.integration.capacity.conftest import refused, state_of
+from tests.integration.capacity.racing import outcomes, reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from tests.integration.capacity.conftest import Capacity
-
-
-async def outcomes(*calls: Awaitable[Any]) -> list[Any]:
-    """Run calls at once; give answers and refusals, and pass on what is neither."""
-    done = await asyncio.gather(*calls, return_exceptions=True)
-    for each in done:
-        if isinstance(each, BaseException) and not isinstance(each, DomainError):
-            raise each
-    return done
-
-
-def reasons(done: list[Any]) -> Counter[str]:
-    return Counter(each.reason if isinstance(each, DomainError) else "ok" for each in done)
 
 
 async def test_two_buyers_cannot_hold_the_same_place(capacity: Capacity) -> None:

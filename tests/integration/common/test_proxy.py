@@ -49,6 +49,12 @@ def gone(direct: Connection, pid: int) -> bool:
     return direct.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone() is None
 
 
+def waits(direct: Connection, pid: int) -> bool:
+    """Tell whether a session waits for the next statement of its transaction."""
+    state = direct.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
+    return state == ("idle in transaction",)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 (it looks at the server's sessions)
@@ -85,7 +91,7 @@ WAYS = [pytest.param(simply, False, id="simple"), pytest.param(in_a_pipeline, Tr
 
 
 @pytest.mark.parametrize(("write", "autocommit"), WAYS)
-@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("moment", [Moment.BEFORE_COMMIT, *AT_EXECUTED])
 def test_a_connection_is_cut_before_or_after_its_commit(
     proxy: PostgresProxy, direct: Connection, write: Write, *, autocommit: bool, moment: Moment
 ) -> None:
@@ -165,12 +171,26 @@ async def test_a_commit_is_held_until_it_is_released(proxy: PostgresProxy, direc
         pid = connection.info.backend_pid
         writing = asyncio.create_task(asyncio.to_thread(simply, connection, "held"))
         await trap.reached()
-        state = direct.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
-        assert state == ("idle in transaction",)
+        assert waits(direct, pid)
         assert not writing.done()
         trap.release()
         await writing
         assert marks(direct) == {"held"}
+
+
+async def test_a_transaction_is_held_between_two_statements(proxy: PostgresProxy, direct: Connection) -> None:
+    trap = proxy.arm(Moment.IN_TRANSACTION, Action.HOLD, touching="INSERT INTO")
+    with psycopg.connect(proxy.dsn()) as connection:
+        connection.execute("SELECT 1")
+        assert trap.sprung == 0
+        writing = asyncio.create_task(asyncio.to_thread(simply, connection, "held"))
+        await trap.reached()
+        pid = connection.info.backend_pid
+        await until(lambda: waits(direct, pid))
+        assert not writing.done()
+        trap.release()
+        await writing
+    assert marks(direct) == {"held"}
 
 
 async def test_who_is_ended_by_the_server_while_its_commit_is_held_is_told(

@@ -22,6 +22,7 @@ from holdfast.common.rpc_client import Peer
 from holdfast.common.rpc_server import RpcServer
 from holdfast.gateway import lanes as gateway_lanes
 from holdfast.gateway.body import ClientGoneError
+from holdfast.gateway.callers import Caller
 from holdfast.gateway.clients import Clients
 from holdfast.gateway.lanes import BATCH, PLACE_HOLD
 from holdfast.gateway.measures import Measures
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 HOLDS = pb.DESCRIPTOR.services_by_name["HoldService"]
 ENDPOINTS = compile_endpoints(Routes(contract_services()).bindings)
 BY_SECTION = ENDPOINTS["POST", "/api/v1/capacity/{section_id}/reserve"]
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 REFUSALS = [
     DomainError(
         Reason.INSUFFICIENT_CAPACITY,
@@ -225,7 +227,11 @@ class Bench:
         fields = {"section_id": new_id(), "quantity": 1, **fields}
         request = pb.PlaceHoldRequest(**fields)
         return await self.clients.call(
-            BY_SECTION, request, principal=self.principal, deadline_seconds=seconds, gone=gone
+            BY_SECTION,
+            request,
+            principal=self.principal,
+            deadline_seconds=seconds,
+            caller=Caller(TRACEPARENT, recorded=False, gone=gone),
         )
 
     def placing(self, **arguments: Any) -> asyncio.Task[Any]:
@@ -265,7 +271,11 @@ async def test_each_hold_is_placed_for_its_own_principal(stack: Stack) -> None:
             principal = Principal(subject, stack.organization_id, frozenset({"buyer"}))
             request = pb.PlaceHoldRequest(section_id=new_id(), quantity=1)
             response, _ = await running.clients.call(
-                BY_SECTION, request, principal=principal, deadline_seconds=5, gone=lambda: False
+                BY_SECTION,
+                request,
+                principal=principal,
+                deadline_seconds=5,
+                caller=Caller(TRACEPARENT, recorded=False, gone=lambda: False),
             )
             return response.hold.placed_by
 

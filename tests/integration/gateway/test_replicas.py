@@ -14,11 +14,12 @@ from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
 from holdfast.common.mesh_identity import MeshIdentity, Principal
 from holdfast.common.metrics import Metrics
+from holdfast.gateway.callers import Caller
 from holdfast.gateway.clients import Clients
 from holdfast.gateway.measures import Measures
 from holdfast.gateway.replicas import KnownEvents, Replicas
 from tests.integration.gateway.services import Holds
-from tests.integration.gateway.test_lanes import BY_SECTION, ENDPOINTS, Bench, eventually
+from tests.integration.gateway.test_lanes import BY_SECTION, ENDPOINTS, TRACEPARENT, Bench, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,7 +70,11 @@ class Several:
     async def call(self, endpoint: Any, request: Any) -> Any:
         principal = Principal("buyer-1", self.stack.organization_id, frozenset({"buyer"}))
         response, _ = await self.clients.call(
-            endpoint, request, principal=principal, deadline_seconds=5, gone=lambda: False
+            endpoint,
+            request,
+            principal=principal,
+            deadline_seconds=5,
+            caller=Caller(TRACEPARENT, recorded=False, gone=lambda: False),
         )
         return response
 

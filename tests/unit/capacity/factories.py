@@ -98,6 +98,7 @@ def committed(inventory: Inventory, *, at: datetime | None = None) -> Inventory:
         new_sections=set(),
         settled_sections=set(),
         relined_holds=set(),
+        released_lines={},
         holds=Rows(),
         sales=Rows(),
         blocks=Rows(),

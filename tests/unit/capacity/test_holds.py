@@ -219,6 +219,15 @@ def test_expired_holds_are_reclaimed_oldest_first_and_only_as_many_as_needed() -
     assert stock.live_holds == 2
 
 
+def test_what_a_void_ended_before_its_time_is_not_called_expired_later() -> None:
+    cancelled = Void(VoidCause.EVENT_POSTPONED, 1, later(2))
+    over = [held("voided", 3, minutes=3), held("expired", 3, minutes=1)]
+    stock = inventory(section(total=6, held=6), at=later(60), live_holds=2, expired=over, voids=(cancelled,))
+    stock.reclaim("floor", 6)
+    ended = {hold.hold_id: (hold.state, hold.end_time) for hold in stock.holds.changed}
+    assert ended == {"voided": (HoldState.VOIDED, later(2)), "expired": (HoldState.EXPIRED, later(1))}
+
+
 def test_places_that_one_commit_cannot_free_are_tidied_first() -> None:
     for fields in ({"more_expired": {"floor"}}, {"voids": (Void(VoidCause.EVENT_POSTPONED, 1, NOW),)}):
         stock = inventory(section(total=1, held=1), **fields)

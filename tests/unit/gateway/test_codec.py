@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.api.capacity.v1 import hold_service_pb2
+from holdfast.api.common.v1 import seating_config_pb2
 from holdfast.api.events.v1 import event_pb2, event_service_pb2
 from holdfast.api.pricing.v1 import locked_price_pb2
 from holdfast.common.errors import DomainError, Reason
 from holdfast.gateway.json_reader import JsonReader, Reading
 from holdfast.gateway.json_text import parse_object
 from holdfast.gateway.json_writer import JsonWriter
+from holdfast.gateway.openapi_schemas import field_schema
 from tests.support.little_contract import little_contract
 from tests.unit.gateway.messages import any_message, message_types
 
@@ -210,6 +212,43 @@ def test_all_faults_are_listed_up_to_twenty() -> None:
 )
 def test_whole_numbers_are_read_in_every_spelling_json_has_for_them(text: Any, expected: int) -> None:
     assert read(json.dumps({"quantity": text}).encode(), PLACE()).quantity == expected
+
+
+def price_of(number: str) -> str:
+    body = f'{{"sections": [{{"name": "A", "price": {number}}}]}}'.encode()
+    return str(read(body, seating_config_pb2.SeatingConfig()).sections[0].price)
+
+
+@pytest.mark.parametrize(
+    ("number", "price"),
+    [
+        ("2000", "2000"),
+        ("48.50", "48.50"),  # with the digits that were written, not those of a double
+        ("0.1", "0.1"),
+        ("999999999999999.9999", "999999999999999.9999"),  # a double would say 1000000000000000.0
+        ("-1", "-1"),  # the contract refuses it, not the codec
+        ('"48.50"', "48.50"),
+    ],
+)
+def test_a_price_may_be_a_number_and_keeps_its_digits(number: str, price: str) -> None:
+    assert price_of(number) == price
+
+
+@pytest.mark.parametrize("number", ["1e3", "1.5e0", "1E400", "true", "[1]", "{}"])
+def test_a_price_in_another_form_is_refused(number: str) -> None:
+    with pytest.raises(DomainError) as caught:
+        price_of(number)
+    assert caught.value.reason is Reason.VALIDATION_FAILED
+    assert [violation.field for violation in caught.value.violations] == ["sections[0].price"]
+
+
+def test_the_schema_says_that_a_price_may_be_a_number() -> None:
+    price = field_schema(seating_config_pb2.SeatingSection.DESCRIPTOR.fields_by_name["price"])
+    assert price["type"] == ["string", "number"]
+
+
+def test_a_fraction_in_a_free_form_object_is_the_number_it_was() -> None:
+    assert read(b'{"settings": {"ratio": 0.25, "list": [1.5e2]}}', EVENT()).settings == {"ratio": 0.25, "list": [150.0]}
 
 
 def test_null_is_absence() -> None:

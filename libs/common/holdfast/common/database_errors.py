@@ -22,7 +22,7 @@ __all__ = [
 RETRY_AFTER_SECONDS = 1.0
 
 _CONFLICTS = frozenset({"40001", "40P01"})
-_SHUTDOWNS = frozenset({"57P01", "57P02", "57P03", "25P03"})
+_SHUTDOWNS = frozenset({"57P01", "57P02", "57P03", "25P03", "25P04"})
 _WAITED_TOO_LONG = frozenset({"55P03", "57014"})
 _READ_ONLY = "25006"
 

@@ -28,7 +28,13 @@ class Statement:
 
 
 _BEGIN: Final = Statement("BEGIN")
-_SET_ORGANIZATION: Final = f"SELECT set_config('{ORGANIZATION_SETTING}', $1, true)"
+# What ends the transaction of a client that froze or vanished. The time limit for idle transactions does not: a client
+# that stopped in the middle of a round trip is not idle, and psycopg sends a Flush behind each Sync, which stops that
+# clock. Less than a waiting batch's patience with the event's lock.
+_SECONDS_MAX: Final = 4
+_SET_ORGANIZATION: Final = (
+    f"SELECT set_config('{ORGANIZATION_SETTING}', $1, true), set_config('transaction_timeout', '{_SECONDS_MAX}s', true)"
+)
 
 
 class Pipeline:

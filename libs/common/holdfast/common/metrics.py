@@ -119,6 +119,9 @@ class Metrics:
         self.holds_confirmed_total = Counter("holdfast_holds_confirmed", "Holds confirmed", registry=registry)
         self.holds_released_total = Counter("holdfast_holds_released", "Holds released", registry=registry)
         self.holds_expired_total = Counter("holdfast_holds_expired", "Holds expired", registry=registry)
+        self.holds_extended_total = Counter("holdfast_holds_extended", "Holds extended", registry=registry)
+        self.holds_changed_total = Counter("holdfast_holds_changed", "Holds whose lines changed", registry=registry)
+        self.payments_begun_total = Counter("holdfast_payments_begun", "Holds whose payment began", registry=registry)
         self.holds_active = Gauge("holdfast_holds_active", "Holds that are active or pending", registry=registry)
 
         self.engine_waiting = Gauge("holdfast_engine_waiting", "Requests that wait for a batch", registry=registry)

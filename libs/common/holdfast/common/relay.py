@@ -22,6 +22,7 @@ BATCH: Final = 256
 BATCH_MAX: Final = 4_096
 CHUNK: Final = 1_000
 
+_REST_FACTOR: Final = 4
 _POLL_SECONDS_MIN: Final = 0.01
 _POLL_SECONDS_MAX: Final = 0.1
 _BACKOFF_SECONDS_FIRST: Final = 0.1
@@ -133,7 +134,9 @@ class Relay:
             while not stop.is_set():
                 await self._keep(epoch)
                 await self._look_after(epoch)
+                began = asyncio.get_running_loop().time()
                 published, failed, full = await self._pass_on(epoch, limit=min(BATCH + stuck, BATCH_MAX))
+                busy = asyncio.get_running_loop().time() - began
                 stuck = failed
                 failures = failures + 1 if failed else 0
                 if failed:
@@ -142,7 +145,9 @@ class Relay:
                 elif full:
                     continue
                 else:
-                    interval = _POLL_SECONDS_MIN if published else min(interval * 2, _POLL_SECONDS_MAX)
+                    # Under load it rests longer than it works: what waits then goes out together.
+                    pause = max(_POLL_SECONDS_MIN, busy * _REST_FACTOR) if published else interval * 2
+                    interval = min(pause, _POLL_SECONDS_MAX)
                 await self._rest(stop, interval)
         finally:
             with contextlib.suppress(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from buf.validate import validate_pb2
 from protovalidate import Validator
 
 from holdfast.api.common.v1 import policy_pb2
@@ -26,6 +27,8 @@ VIOLATIONS_MAX: Final = 50
 _DEPTH_MAX: Final = 8
 _OWN_PACKAGE: Final = "holdfast."
 _NOT_BUILT: Final = "is not built yet"
+_REMEMBERED_MAX: Final = 4096
+_REMEMBERED_BYTES_MAX: Final = 512
 
 _validator = Validator()
 
@@ -34,9 +37,13 @@ Tree = dict[str, "str | Tree"]
 
 
 class FieldRules:
-    """The rules for one RPC's request, worked out once."""
+    """The rules for one RPC's request, worked out once.
 
-    __slots__ = ("_not_built", "_rpc", "_tree")
+    What was judged good stays good: requests that differ only in their `request_id` from one that passed are not judged
+    again, but for that field. In a rush nearly all are such. No rule looks at a clock, or at the id and another field.
+    """
+
+    __slots__ = ("_good", "_key_length_max", "_not_built", "_rpc", "_tree")
 
     def __init__(self, method: MethodDescriptor) -> None:
         self._rpc = method.name
@@ -44,9 +51,27 @@ class FieldRules:
         self._tree = _refused_fields(
             method.input_type, immutable_too=method.name.startswith("Update"), depth_left=_DEPTH_MAX
         )
+        self._key_length_max = _key_length_max(method.input_type)
+        self._good: set[bytes] = set()
 
     def check(self, request: Message) -> None:
         """Raise NOT_BUILT_YET for fields that are not honoured yet, VALIDATION_FAILED naming all that break a rule."""
+        if not self._key_length_max:
+            self._judge(request)
+            return
+        request_id: str = request.request_id  # type: ignore[attr-defined] # a length was found for it
+        request.request_id = ""  # type: ignore[attr-defined] # as above
+        rest = request.SerializeToString()
+        request.request_id = request_id  # type: ignore[attr-defined] # as above
+        if rest in self._good and len(request_id) <= self._key_length_max and "\x00" not in request_id:
+            return
+        self._judge(request)
+        if len(rest) <= _REMEMBERED_BYTES_MAX:
+            if len(self._good) >= _REMEMBERED_MAX:
+                self._good.clear()
+            self._good.add(rest)
+
+    def _judge(self, request: Message) -> None:
         if self._not_built:
             self._refuse_not_built(request, self._not_built)
         found = list(_settings_of(request, self._tree, "")) if self._tree else []
@@ -73,6 +98,17 @@ class FieldRules:
                 metadata={"rpc": self._rpc, "field": first.field},
                 violations=found,
             )
+
+
+def _key_length_max(message: Descriptor) -> int:
+    """Give how long a request's `request_id` may be; 0 when it has none, or has rules that say more than a length."""
+    field = message.fields_by_name.get("request_id")
+    if field is None:
+        return 0
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    length = int(rules.string.max_len)
+    alone = validate_pb2.FieldRules(string=validate_pb2.StringRules(max_len=length))
+    return length if rules == alone else 0
 
 
 def not_built(field: FieldDescriptor) -> bool:

@@ -20,6 +20,7 @@ from holdfast.common.rpc_faults import error_of, internal, overloaded
 from holdfast.common.rpc_fields import FieldRules
 from holdfast.common.rpc_policy import Gate
 from holdfast.common.rpc_record import RpcRecord
+from holdfast.common.telemetry import context_from, is_unrecorded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,12 +64,20 @@ class Entry:
     """
 
     deadline: float
-    context: Context
-    span: Span | None
     started: float
+    traceparent: str
+    trace: Context | None = None
+    span: Span | None = None
     counted: bool = False
     call: Call | None = None
     refusal: Exception | None = None
+
+    @property
+    def context(self) -> Context:
+        """Its trace. Of one that is not recorded it is made only where somebody looks."""
+        if self.trace is None:
+            self.trace = context_from(self.traceparent)
+        return self.trace
 
 
 class ItemDoor:
@@ -89,13 +98,13 @@ class ItemDoor:
     def enter(self, request: Message, item: Item, batch: Call) -> Entry:
         """Judge an item; never raises. Whatever it gives must `leave` again, once."""
         now = asyncio.get_running_loop().time()
-        context, span = self._record.begin(item.traceparent)
         entry = Entry(
             deadline=min(now + item.timeout_seconds, batch.deadline - ITEM_MARGIN_SECONDS),
-            context=context,
-            span=span,
             started=time.perf_counter(),
+            traceparent=item.traceparent,
         )
+        if not is_unrecorded(item.traceparent):
+            entry.trace, entry.span = self._record.begin(item.traceparent)
         admission = self._admission
         try:
             if admission.in_flight >= admission.limit:
@@ -127,7 +136,12 @@ class ItemDoor:
 
         Raises nothing, but when the task is cancelled: then nobody waits for the outcome any more.
         """
-        entry = self.enter(request, item, batch)
+        return await self.proceed(self.enter(request, item, batch), handler, request)
+
+    async def proceed(
+        self, entry: Entry, handler: Callable[[Any, Call], Awaitable[Message]], request: Message
+    ) -> Outcome:
+        """Answer an item that has entered, as `serve` does."""
         call = entry.call
         if call is None:
             return self.leave(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STOP_SECONDS_MAX: Final = 60.0
+GC_THRESHOLDS: Final = (20_000, 20, 20)
 EXIT_REFUSED: Final = 3
 EXIT_FAILED: Final = 1
 
@@ -81,11 +83,22 @@ async def _main(app: App | Callable[[], App]) -> None:
         loop.add_signal_handler(number, on_signal, number)
     try:
         if await _started(root, stopping):
+            _leave_alone_what_stays()
             await stopping.wait()
     finally:
         async with asyncio.timeout(STOP_SECONDS_MAX):
             await root.stop()
     logger.info("stopped")
+
+
+def _leave_alone_what_stays() -> None:
+    """Keep the garbage collector from going through what the start made, and from looking at every batch.
+
+    Requests make no cycles to speak of: what they leave is freed by reference counts.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def _started(app: App, stopping: asyncio.Event) -> bool:

@@ -142,6 +142,7 @@ class Telemetry:
 
 
 _EMPTY: Final = otel_context.Context()
+_TRACEPARENT_LENGTH: Final = 55
 
 
 def is_recorded(context: Context | None = None) -> bool:
@@ -159,6 +160,11 @@ def _unsampled() -> SpanContext:
         is_remote=True,
         trace_flags=_NOT_SAMPLED,
     )
+
+
+def is_unrecorded(traceparent: str) -> bool:
+    """Tell at a glance that a traceparent is of a trace that is not recorded; False when it takes a closer look."""
+    return len(traceparent) == _TRACEPARENT_LENGTH and traceparent.startswith("00-") and traceparent.endswith("-00")
 
 
 def parse_traceparent(text: str | None) -> SpanContext | None:

@@ -87,7 +87,12 @@ class LocalMesh:
         self._plan: Plan | None = None
         self._phase = "starting"
         self._writing = threading.Lock()
-        self._supervisor = Supervisor(report=report, on_change=self._write_runtime, interrupted=self.interrupted)
+        self._supervisor = Supervisor(
+            report=report,
+            on_change=self._write_runtime,
+            interrupted=self.interrupted,
+            restart_seconds_max=settings.restart_seconds_max,
+        )
 
     @property
     def plan(self) -> Plan:

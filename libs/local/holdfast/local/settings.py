@@ -44,6 +44,9 @@ class LocalSettings(Settings):
     start_seconds_max: float = Field(
         default=90.0, gt=0, le=3600, description="How long the mesh may take until it is healthy, seconds."
     )
+    restart_seconds_max: float = Field(
+        default=10.0, gt=0, le=3600, description="How long a process that ends again and again waits for its restart."
+    )
 
 
 def environment() -> dict[str, str]:

@@ -4,9 +4,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from holdfast.local.backoff import Backoff
+from holdfast.local.backoff import MOST_SECONDS, Backoff
 from holdfast.local.ports import PortTakenError
 from holdfast.local.programs import ProgramMissingError
 from holdfast.local.runtime import ProcessRecord
@@ -35,10 +35,10 @@ class _Watched:
     """What the supervisor knows of a unit."""
 
     unit: Unit
+    backoff: Backoff
     state: str = "stopped"
     restarts: int = 0
     started: float = 0.0
-    backoff: Backoff = field(default_factory=Backoff)
     thread: threading.Thread | None = None
 
 
@@ -58,9 +58,18 @@ class Supervisor:
     """Looks after units, a thread for each. `report` gets one line for whoever looks on, from any thread."""
 
     def __init__(
-        self, *, report: Callable[[str], None], on_change: Callable[[], None], interrupted: threading.Event
+        self,
+        *,
+        report: Callable[[str], None],
+        on_change: Callable[[], None],
+        interrupted: threading.Event,
+        restart_seconds_max: float = MOST_SECONDS,
     ) -> None:
-        """`on_change` is called after a process came or went; `interrupted` ends `start` early when it is set."""
+        """`on_change` is called after a process came or went; `interrupted` ends `start` early when it is set.
+
+        `restart_seconds_max` is how long a process that ends again and again waits for its restart at most.
+        """
+        self._restart_seconds_max = restart_seconds_max
         self._report = report
         self._on_change = on_change
         self._interrupted = interrupted
@@ -78,7 +87,7 @@ class Supervisor:
 
         Raises StartFailedError when one ends or is not ready in time, InterruptedStartError. Call `stop` then, too.
         """
-        stage = [_Watched(unit) for unit in units]
+        stage = [_Watched(unit, Backoff(self._restart_seconds_max)) for unit in units]
         self._stages.append(stage)
         for watched in stage:
             if self._interrupted.is_set():

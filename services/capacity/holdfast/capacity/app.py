@@ -15,10 +15,14 @@ from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
 from holdfast.capacity.rpc.batches import BatchServicer
+from holdfast.capacity.rpc.changing import ChangeServicer
 from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
+from holdfast.capacity.rpc.lifecycle import LifecycleServicer
+from holdfast.capacity.rpc.placing import Placing
+from holdfast.capacity.rpc.seating import SeatingServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.store.journal import JournalSource
 from holdfast.common.database import Database
@@ -44,6 +48,8 @@ SCHEMA: Final = "capacity"
 # Sessions of the engine: a frozen replica frees the event within seconds.
 LOCK_TIMEOUT_SECONDS: Final = 1.5
 IDLE_IN_TRANSACTION_TIMEOUT_SECONDS: Final = 2.0
+COMMIT_TIMEOUT_SECONDS: Final = 3.0
+"""A reply that does not come is given up: the event's next batch must not wait for it longer than for the lock."""
 
 
 class CapacityApp:
@@ -64,6 +70,7 @@ class CapacityApp:
             metrics=self.metrics,
             lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
             idle_in_transaction_timeout_seconds=IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
+            commit_timeout_seconds=COMMIT_TIMEOUT_SECONDS,
         )
         self.availabilities = Availabilities(database=self._database, metrics=self.metrics)
         self._engine = Engine(
@@ -110,11 +117,18 @@ class CapacityApp:
             metrics=self.metrics,
         )
         events = EventsOf(front)
+        placing = Placing(front, events)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
-        self.server.add(sections, SectionServicer(front, events))
-        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, events)
+        self.server.add(sections, SectionServicer(front, events), SeatingServicer(front))
+        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
         door = self.server.item_door(holds.methods_by_name["PlaceHold"])
-        self.server.add(holds, holding, BatchServicer(holding.place_hold, door=door))
+        self.server.add(
+            holds,
+            holding,
+            BatchServicer(holding.place_hold, door=door, shortcut=placing),
+            LifecycleServicer(front, events),
+            ChangeServicer(front, events),
+        )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
         self.server.add(inventory, InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake))
         self.server.add_missing()

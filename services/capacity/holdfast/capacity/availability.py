@@ -13,14 +13,14 @@ import asyncio
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from holdfast.api.capacity.v1 import messages_pb2
-from holdfast.api.events.v1 import event_pb2
 from holdfast.capacity import convert
 from holdfast.capacity.availability_messages import step_of
 from holdfast.capacity.domain.availability import EventAvailability
+from holdfast.capacity.domain.database_clock import DatabaseClock
 from holdfast.capacity.operations.access import event_not_found
 from holdfast.capacity.store import availability as store
 from holdfast.capacity.store import journal
@@ -48,36 +48,6 @@ READ_SECONDS_MAX: Final = 10.0
 Found = TypeVar("Found", "_News", "AvailabilityRead")
 
 Key = tuple[str, str]
-
-
-class DatabaseClock:
-    """The database's clock between two readings of it: the last reading, and how much time passed here since.
-
-    It never runs ahead of the database's by more than that one was set back, so that nothing ends too early.
-    """
-
-    def __init__(self) -> None:
-        self._offset: timedelta | None = None
-        self._origin = datetime(1970, 1, 1, tzinfo=UTC)
-
-    def calibrate(self, at: datetime, *, before: float, after: float) -> None:
-        """Take note that the database's clock was `at` at a moment between two of this process' monotonic clock."""
-        earliest = at - self._moment(after)
-        latest = at - self._moment(before)
-        if self._offset is None:
-            self._offset = earliest
-        else:
-            # What was known stays, unless the reading contradicts it.
-            self._offset = min(max(self._offset, earliest), latest)
-
-    def now(self) -> datetime:
-        """Give the database's time; RuntimeError before the first reading."""
-        if self._offset is None:
-            raise RuntimeError("the database's clock was not read yet")
-        return self._moment(time.monotonic()) + self._offset
-
-    def _moment(self, monotonic: float) -> datetime:
-        return self._origin + timedelta(seconds=monotonic)
 
 
 @dataclass(slots=True)
@@ -160,7 +130,7 @@ class Availabilities:
         event = None if kept is None else kept.apply()
         if event is not None:
             self._kept.move_to_end(key)
-            now = max(self._clock.now(), event.at)
+            now = max(self._clock.now(time.monotonic()), event.at)
             if now - event.at <= AGE_MAX:
                 return event, now
         reading = self._readings.get(key)
@@ -168,7 +138,7 @@ class Availabilities:
             reading = self._readings[key] = asyncio.create_task(self._read(key), name="availability")
             reading.add_done_callback(lambda task: self._over(key, task))
         event = await asyncio.shield(reading)
-        return event, max(self._clock.now(), event.at)
+        return event, max(self._clock.now(time.monotonic()), event.at)
 
     async def close(self) -> None:
         """End readings under way. Nobody may ask any more."""
@@ -183,13 +153,13 @@ class Availabilities:
             reading.exception()  # seen: who asked may be gone
         kept = self._kept.get(key)
         if kept is not None and kept.event is None:
-            del self._kept[key]
+            del self._kept[key]  # there is no such event; it takes nobody's place
+        while len(self._kept) > self._events_max:
+            self._kept.popitem(last=False)
 
     async def _read(self, key: Key) -> EventAvailability:
         """Bring an event up to date, or read it as a whole. One at a time for each event."""
         kept = self._kept.setdefault(key, _Kept())
-        while len(self._kept) > self._events_max:
-            self._kept.popitem(last=False)
         event = await self._caught_up(key, kept)
         if event is not None:
             return event
@@ -240,7 +210,7 @@ async def _everything(transaction: Transaction, event_id: str) -> AvailabilityRe
 
 def _event_of(read: AvailabilityRead) -> EventAvailability:
     controls = (
-        convert.controls_of(event_pb2.EventControls.FromString(read.controls))
+        convert.stored_controls(read.controls)
         if read.controls
         else convert.no_controls(read.organization_id, read.event_id)
     )

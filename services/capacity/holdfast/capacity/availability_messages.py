@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import availability_pb2, hold_pb2, messages_pb2, section_pb2
+from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
 from holdfast.capacity.domain.availability import SectionStep, Step, microseconds
 from holdfast.capacity.domain.claims import SECOND, Claim
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from holdfast.capacity.domain.availability import Availability, SectionAvailability
+    from holdfast.capacity.domain.refusals import Refusal
 
     _Places = messages_pb2.LineAmount | messages_pb2.SectionPlaces
 
@@ -97,6 +99,18 @@ def etag_of(found: Availability, *, hidden: bool) -> str:
     """Give the version, what the clock changed since, and whether all sections are shown."""
     clock = f".{found.clock_version:x}" if found.clock_version else ""
     return f"{found.version}{clock}{'+' if hidden else ''}"
+
+
+def refusal_message(refusal: Refusal) -> availability_pb2.AvailabilityRefusal:
+    """Give a refusal as an answer."""
+    error = refusal.error
+    return availability_pb2.AvailabilityRefusal(
+        reason=error_reason_pb2.Error.Reason.Value(error.reason.value),
+        detail=str(error),
+        metadata=error.metadata,
+        change=availability_pb2.AvailabilityRefusal.Change.Value(refusal.change.value),
+        next_change_time=None if refusal.time is None else to_timestamp(refusal.time),
+    )
 
 
 def _section_message(shown: SectionAvailability) -> availability_pb2.SectionAvailability:

@@ -8,6 +8,7 @@ from holdfast.api.capacity.v1 import block_pb2, hold_pb2, messages_pb2, seat_map
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
 from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
+from holdfast.capacity.convert_seating import focal_point_message, layout_message
 from holdfast.capacity.domain.bitmaps import indexes_of
 from holdfast.capacity.domain.controls import (
     HOLD_TTL_SECONDS_DEFAULT,
@@ -18,20 +19,23 @@ from holdfast.capacity.domain.controls import (
     ScheduleState,
 )
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
+from holdfast.capacity.domain.parts import PartRequest
 from holdfast.capacity.domain.placing import PriceLock
 from holdfast.common.errors import DomainError, Reason, invalid
 from holdfast.common.protobuf import from_money, optional_datetime, to_datetime, to_money, to_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import MutableSequence, Sequence
 
     from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.inventory import Inventory
+    from holdfast.capacity.domain.layouts import Layout
     from holdfast.capacity.domain.sales import Sale
     from holdfast.capacity.domain.sections import Counters, Crossing, Section
 
 _KIND: Final = section_pb2.Section.Kind
 _HOLD_STATE: Final = hold_pb2.Hold.State
+_HOLD_STATES: Final = {state: hold_pb2.Hold.State.Value(state.value) for state in HoldState}
 _SALE_STATE: Final = hold_pb2.Sale.State
 
 
@@ -113,7 +117,26 @@ def lock_of(outcome: quote_service_pb2.LockPriceOutcome) -> PriceLock:
     )
 
 
-def section_message(section: Section, organization_id: str, *, untidied: tuple[int, int]) -> section_pb2.Section:
+def left_price_line(organization_id: str, hold: Hold, line: Line, quantity: int) -> quote_service_pb2.LockPriceLine:
+    """Ask what so many places that are left of a line cost, at the version and the moment of the line's lock."""
+    if line.price is None:
+        raise ValueError("a line without a price has none for a part either")
+    locked = locked_price_pb2.LockedPrice.FromString(line.price.body)
+    return quote_service_pb2.LockPriceLine(
+        price_tier_id=locked.price_tier_id,
+        organization_id=organization_id,
+        event_id=hold.event_id,
+        section_id=line.section_id,
+        schedule_id=line.schedule_id or "",
+        quantity=quantity,
+        price_tier_version=locked.price_tier_version,
+        price_lock_time=locked.lock_time,
+    )
+
+
+def section_message(
+    section: Section, organization_id: str, *, untidied: tuple[int, int], layout: Layout | None
+) -> section_pb2.Section:
     """Give a section as callers see it: places of holds whose time is over, (held, pending), are available."""
     counters = section.counters
     held, pending = untidied
@@ -141,44 +164,51 @@ def section_message(section: Section, organization_id: str, *, untidied: tuple[i
         create_time=to_timestamp(section.create_time),
         update_time=to_timestamp(section.update_time),
         etag=section.etag,
+        layout=None if layout is None else layout_message(layout),
+        focal_point=None if layout is None else focal_point_message(layout),
     )
 
 
 def _line_message(line: Line) -> hold_pb2.HoldLine:
-    message = hold_pb2.HoldLine(
-        number=line.number,
-        section_id=line.section_id,
-        schedule_id=line.schedule_id or "",
-        quantity=line.quantity,
-        seats=line.labels,
-        block_id=line.block_id or "",
-    )
+    message = hold_pb2.HoldLine(number=line.number, section_id=line.section_id, quantity=line.quantity)
+    if line.schedule_id is not None:
+        message.schedule_id = line.schedule_id
+    if line.labels:
+        message.seats.extend(line.labels)
+    if line.block_id is not None:
+        message.block_id = line.block_id
     if line.price is not None:
-        message.locked_price.CopyFrom(locked_price_pb2.LockedPrice.FromString(line.price.body))
+        message.locked_price.MergeFromString(line.price.body)
     return message
 
 
 def hold_message(hold: Hold, organization_id: str) -> hold_pb2.Hold:
     """Give a hold, as it is seen at the time of the answer."""
-    return hold_pb2.Hold(
+    message = hold_pb2.Hold(
         id=hold.hold_id,
         organization_id=organization_id,
         event_id=hold.event_id,
         customer_id=hold.customer_id,
         placed_by=hold.placed_by,
-        state=_HOLD_STATE.Value(hold.state.value),
-        lines=[_line_message(line) for line in hold.lines],
+        state=_HOLD_STATES[hold.state],
         order_reference=hold.order_reference,
-        total=None if hold.total is None else to_money(hold.total),
         create_time=to_timestamp(hold.create_time),
         expire_time=to_timestamp(hold.expire_time),
-        end_time=None if hold.end_time is None else to_timestamp(hold.end_time),
-        void_cause="" if hold.void_cause is None else hold.void_cause.value,
-        sale_id=hold.sale_id or "",
         etag=hold.etag,
-        replaces_hold_id=hold.replaces_hold_id or "",
-        payment_time=None if hold.payment_time is None else to_timestamp(hold.payment_time),
     )
+    for line in hold.lines:
+        message.lines.append(_line_message(line))
+    total = hold.total
+    if total is not None:
+        message.total.CopyFrom(to_money(total))
+    if hold.end_time is not None:
+        message.end_time.CopyFrom(to_timestamp(hold.end_time))
+    if hold.payment_time is not None:
+        message.payment_time.CopyFrom(to_timestamp(hold.payment_time))
+    message.void_cause = "" if hold.void_cause is None else hold.void_cause.value
+    message.sale_id = hold.sale_id or ""
+    message.replaces_hold_id = hold.replaces_hold_id or ""
+    return message
 
 
 def sale_message(sale: Sale, organization_id: str) -> hold_pb2.Sale:
@@ -203,22 +233,34 @@ def hold_state(value: hold_pb2.Hold.State.ValueType) -> HoldState:
     return HoldState(_HOLD_STATE.Name(value))
 
 
-def _amounts(lines: Sequence[Line]) -> list[messages_pb2.LineAmount]:
-    return [
-        messages_pb2.LineAmount(
-            number=line.number,
-            section_id=line.section_id,
-            schedule_id=line.schedule_id or "",
-            quantity=line.quantity,
-            seats=line.labels,
-            block_id=line.block_id or "",
-            price_tier_id="" if line.price is None else line.price.price_tier_id,
-            price_tier_version=0 if line.price is None else line.price.price_tier_version,
-            currency_code="" if line.price is None else line.price.total.currency_code,
-            total_minor=0 if line.price is None else line.price.total.minor,
-        )
-        for line in lines
-    ]
+def part_of(message: hold_pb2.LinePart, *, field: str) -> PartRequest:
+    """Read which part of a line a request names."""
+    part = message.WhichOneof("part")
+    return PartRequest(
+        number=message.number,
+        quantity=message.quantity if part == "quantity" else None,
+        labels=tuple(message.seats.labels) if part == "seats" else (),
+        field=field,
+    )
+
+
+def _add_amounts(amounts: MutableSequence[messages_pb2.LineAmount], lines: Sequence[Line]) -> None:
+    """Add lines. Fields are set only where they say something: there are hundreds of lines in a batch."""
+    for line in lines:
+        amount = messages_pb2.LineAmount(number=line.number, section_id=line.section_id, quantity=line.quantity)
+        if line.schedule_id is not None:
+            amount.schedule_id = line.schedule_id
+        if line.labels:
+            amount.seats.extend(line.labels)
+        if line.block_id is not None:
+            amount.block_id = line.block_id
+        price = line.price
+        if price is not None:
+            amount.price_tier_id = price.price_tier_id
+            amount.price_tier_version = price.price_tier_version
+            amount.currency_code = price.total.currency_code
+            amount.total_minor = price.total.minor
+        amounts.append(amount)
 
 
 def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
@@ -232,27 +274,45 @@ def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
     )
 
 
-def _hold_change(hold: Hold, *, before: Hold | None = None, void_version: int = 0) -> messages_pb2.HoldChange:
-    """Give what a commit did to a hold; `before` is None of one that it placed."""
-    return messages_pb2.HoldChange(
+def _hold_change(
+    hold: Hold, *, before: Hold | None = None, void_version: int = 0, released: Sequence[Line] = ()
+) -> messages_pb2.HoldChange:
+    """Give what a commit did to a hold; `before` is None of one that it placed, `released` what it gave back."""
+    change = messages_pb2.HoldChange(
         hold_id=hold.hold_id,
-        state=_HOLD_STATE.Value(hold.state.value),
+        state=_HOLD_STATES[hold.state],
         customer_id=hold.customer_id,
         expire_time=to_timestamp(hold.expire_time),
-        lines=_amounts(hold.lines),
         order_reference=hold.order_reference,
-        replaces_hold_id=hold.replaces_hold_id or "",
         placed_by=hold.placed_by,
-        before=None if before is None else _hold_before(before, hold),
-        void_version=void_version,
     )
+    _add_amounts(change.lines, hold.lines)
+    if hold.replaces_hold_id is not None:
+        change.replaces_hold_id = hold.replaces_hold_id
+    if before is not None:
+        change.before.CopyFrom(_hold_before(before, hold))
+        change.void_version = void_version
+        _add_amounts(change.released_lines, released)
+    return change
+
+
+def _sale_change(sale: Sale) -> messages_pb2.SaleChange:
+    change = messages_pb2.SaleChange(
+        sale_id=sale.sale_id,
+        hold_id=sale.hold_id,
+        state=_SALE_STATE.Value(sale.state.value),
+        customer_id=sale.customer_id,
+        order_reference=sale.order_reference,
+    )
+    _add_amounts(change.lines, sale.lines)
+    return change
 
 
 def _hold_before(before: Hold, now: Hold) -> messages_pb2.HoldBefore:
     places = _places_of(before.lines)
     changed = places != _places_of(now.lines)
     return messages_pb2.HoldBefore(
-        state=_HOLD_STATE.Value(before.state.value),
+        state=_HOLD_STATES[before.state],
         expire_time=to_timestamp(before.expire_time),
         places=[
             messages_pb2.SectionPlaces(section_id=section_id, block_id=block_id, quantity=quantity)
@@ -300,21 +360,12 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
                     hold,
                     before=inventory.holds.before[hold.hold_id],
                     void_version=inventory.void_versions.get(hold.hold_id, 0),
+                    released=inventory.released_lines.get(hold.hold_id, ()),
                 )
                 for hold in inventory.holds.changed
             ),
         ],
-        sales=[
-            messages_pb2.SaleChange(
-                sale_id=sale.sale_id,
-                hold_id=sale.hold_id,
-                state=_SALE_STATE.Value(sale.state.value),
-                customer_id=sale.customer_id,
-                lines=_amounts(sale.lines),
-                order_reference=sale.order_reference,
-            )
-            for sale in (*inventory.sales.made, *inventory.sales.changed)
-        ],
+        sales=[_sale_change(sale) for sale in (*inventory.sales.made, *inventory.sales.changed)],
         totals=totals_message(inventory.counters),
         crossings=[
             messages_pb2.ThresholdCrossing(kind=kinds.Value(kind.value), section_id=section_id)

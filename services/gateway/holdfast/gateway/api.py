@@ -21,6 +21,7 @@ from holdfast.common.telemetry import format_traceparent
 from holdfast.gateway.answers import Answer
 from holdfast.gateway.auth import token_invalid
 from holdfast.gateway.body import Body, ClientGoneError, ClientTooSlowError
+from holdfast.gateway.callers import Caller
 from holdfast.gateway.outside import outside
 from holdfast.gateway.problems import internal_error, problem
 from holdfast.gateway.protocol import GONE
@@ -110,13 +111,15 @@ class Api:
             context = trace.set_span_in_context(span, context)
         otel_context.attach(context)  # uvicorn runs each request in a task of its own: nothing to detach
         span_context = trace.get_current_span(context).get_span_context()
-        trace_id = f"{span_context.trace_id:032x}"
+        traceparent = format_traceparent(span_context)
+        trace_id = traceparent[3:35]
         route = "none"
         body = Body(headers, receive, bytes_max=self._body_bytes_max)
         try:
             endpoint, variables = self._find(scope, repeated)
             route = endpoint.binding.template
-            answer = await self._answer(endpoint, variables, scope, headers, body)
+            caller = Caller(traceparent, recorded=span is not None, gone=scope["extensions"][GONE])
+            answer = await self._answer(endpoint, variables, scope, body, caller)
         except ClientGoneError:
             self._end(span, method, route, None)
             return
@@ -127,7 +130,7 @@ class Api:
             answer = problem(internal_error(), trace_id=trace_id)
         answer.headers += (
             (b"x-request-id", trace_id.encode()),
-            (b"traceparent", format_traceparent(span_context).encode()),
+            (b"traceparent", traceparent.encode()),
         )
         if self._cors.enabled:
             self._cors.allow(answer, headers.get(b"origin"))
@@ -152,8 +155,9 @@ class Api:
         return self.endpoints[binding.method, binding.template], variables
 
     async def _answer(
-        self, endpoint: Endpoint, variables: list[str], scope: Scope, headers: dict[bytes, bytes], body: Body
+        self, endpoint: Endpoint, variables: list[str], scope: Scope, body: Body, caller: Caller
     ) -> Answer:
+        headers = body.headers
         principal = await self._principal(endpoint, headers.get(b"authorization"))
         await self._limiter.check(principal)
         deadline_seconds = self._deadline_seconds(headers.get(b"request-timeout"))
@@ -173,7 +177,7 @@ class Api:
             request,
             principal=principal,
             deadline_seconds=deadline_seconds,
-            gone=scope["extensions"][GONE],
+            caller=caller,
         )
         return endpoint.answer(response, replayed=replayed, known=known)
 

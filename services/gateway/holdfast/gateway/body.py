@@ -32,7 +32,7 @@ class ClientTooSlowError(DomainError):
 class Body:
     """One request's body. `headers` by lower-case name; `receive` is ASGI's."""
 
-    __slots__ = ("_bytes_max", "_chunked", "_complete", "_expected", "_headers", "_receive")
+    __slots__ = ("_bytes_max", "_chunked", "_complete", "_expected", "_receive", "headers")
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Body:
         bytes_max: int,
     ) -> None:
         length = headers.get(b"content-length", b"0")
-        self._headers = headers
+        self.headers = headers
         self._receive = receive
         self._bytes_max = bytes_max
         self._chunked = b"transfer-encoding" in headers
@@ -57,7 +57,7 @@ class Body:
         """
         if self._complete:
             return b""
-        encoding = self._headers.get(b"content-encoding", b"identity")
+        encoding = self.headers.get(b"content-encoding", b"identity")
         if encoding.lower() != b"identity":
             raise _not_supported("bodies are taken as they are, not compressed", encoding)
         if self._expected > self._bytes_max:
@@ -75,7 +75,7 @@ class Body:
                     parts.append(part)
         except TimeoutError:
             raise ClientTooSlowError(seconds_max) from None
-        kind = self._headers.get(b"content-type", b"")
+        kind = self.headers.get(b"content-type", b"")
         if size and not _JSON.fullmatch(kind):
             raise _not_supported("the body must be application/json", kind)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -88,7 +88,7 @@ class Body:
         """
         if self._complete:
             return True
-        if self._expected > DISCARD_BYTES_MAX or b"expect" in self._headers:
+        if self._expected > DISCARD_BYTES_MAX or b"expect" in self.headers:
             return False
         size = 0
         try:

@@ -12,15 +12,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from holdfast.api.capacity.v1 import hold_service_pb2 as pb
 from holdfast.gateway.lanes import BATCH, PLACE_HOLD, SERVICE, Lanes
 from holdfast.gateway.replicas import Replicas
+from holdfast.gateway.shared_reads import SharedReads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from google.protobuf.message import Message
 
     from holdfast.common.mesh_identity import MeshIdentity, Principal
     from holdfast.common.metrics import Metrics
     from holdfast.common.rpc_client import Peer
+    from holdfast.gateway.callers import Caller
     from holdfast.gateway.measures import Measures
     from holdfast.gateway.transcoder import Endpoint
 
@@ -41,6 +43,7 @@ class Clients:
             for name, target in targets.items()
         }
         self._lanes = Lanes(self._services[SERVICE], measures=measures)
+        self._shared = SharedReads()
         self._health: dict[str, str] = {}
         self._health_until = 0.0
         self._asking: asyncio.Task[None] | None = None
@@ -68,6 +71,7 @@ class Clients:
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
+        await self._shared.close()
         await self._lanes.close()
         for replicas in reversed(self._services.values()):
             await replicas.close()
@@ -79,19 +83,30 @@ class Clients:
         *,
         principal: Principal,
         deadline_seconds: float,
-        gone: Callable[[], bool],
+        caller: Caller,
     ) -> tuple[Any, bool]:
         """Make an endpoint's call; gives the response and whether it answers a request that had its effect before.
 
-        Holds are placed together with others. `gone` tells whether the client has left: what was not sent by then is
-        not, and raises ClientGoneError.
+        Holds are placed together with others, and who asks the same at the same time shares an answer. A hold
+        that was not sent when its caller left is not, and raises ClientGoneError.
         """
         if endpoint.path == PLACE_HOLD:
-            return await self._lanes.place(request, principal=principal, deadline_seconds=deadline_seconds, gone=gone)
-        response, trailing = await self._services[endpoint.binding.peer].call(
-            endpoint.path, request, principal=principal, deadline_seconds=deadline_seconds
-        )
-        return response, trailing.get(REPLAYED) == "true"
+            return await self._lanes.place(
+                request, principal=principal, deadline_seconds=deadline_seconds, caller=caller
+            )
+        replicas = self._services[endpoint.binding.peer]
+
+        async def ask(seconds: float) -> tuple[Any, bool]:
+            response, trailing = await replicas.call(
+                endpoint.path, request, principal=principal, deadline_seconds=seconds
+            )
+            return response, trailing.get(REPLAYED) == "true"
+
+        if endpoint.shared:
+            return await self._shared.ask(
+                endpoint.path, request, principal=principal, deadline_seconds=deadline_seconds, call=ask
+            )
+        return await ask(deadline_seconds)
 
     async def health(self) -> Mapping[str, str]:
         """Give what each service says of itself: SERVING, NOT_SERVING or UNREACHABLE. Asked once a second at most."""

@@ -67,12 +67,9 @@ class WaitingHold:
     def priced(self) -> bool:
         """Whether prices have to be asked for it."""
         request = self.request
-        return bool(
-            request.price_tier_id
-            or request.quote_id
-            or request.coupon_code
-            or any(line.price_tier_id for line in request.lines)
-        )
+        if request.price_tier_id or request.quote_id or request.coupon_code:
+            return True
+        return bool(request.lines) and any(line.price_tier_id for line in request.lines)
 
     def settle(self, outcome: pb.PlaceHoldOutcome, *, unexplained: Callable[[], DomainError]) -> None:
         """End with what became of it; a refusal for a reason that this version does not know is unexplained."""

@@ -179,7 +179,8 @@ def field_reader(readers: JsonReader, field: FieldDescriptor) -> Reader:
 def scalar_reader(field: FieldDescriptor) -> Callable[[Any], Any]:
     """Give the reader of a field's single values."""
     if field.type == FieldDescriptor.TYPE_STRING:
-        return values.read_string
+        decimal = field.GetOptions().Extensions[policy_pb2.hint].decimal
+        return values.read_decimal if decimal else values.read_string
     if field.type == FieldDescriptor.TYPE_BOOL:
         return values.read_bool
     if field.type == FieldDescriptor.TYPE_BYTES:

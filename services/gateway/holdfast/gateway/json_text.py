@@ -2,14 +2,14 @@
 
 Beyond the grammar of RFC 8259: no duplicate keys, no NaN or Infinity, UTF-8 without exceptions, at most `DEPTH_MAX`
 levels. Nesting is measured before anything recurses. A number beyond a double becomes infinite here; whoever reads
-its field refuses it by name.
+its field refuses it by name. A number with a fraction or an exponent remembers how it was written: see `Fraction`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from holdfast.common.errors import DomainError, FieldViolation, Reason
 
@@ -20,6 +20,19 @@ _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 """A string, also one that never ends: the match is possessive and always succeeds, so the scan stays linear."""
 _INNERMOST: Final = re.compile(rb"\[\]|\{\}")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+class Fraction(float):
+    """A number that was written with a point or an exponent. `text` is how: a double has other digits than `0.1`."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Read a number of the JSON grammar."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
 
 
 class _Refused(ValueError):  # noqa: N818 - it says what happened
@@ -97,4 +110,4 @@ def _constant(name: str) -> float:
     raise _Refused("", f"{name} is not a number")
 
 
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_float=Fraction, parse_constant=_constant)

@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from holdfast.gateway.json_text import Fraction
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 EXACT_MAX: Final = 2**53
 """Integers beyond it change when they pass through a double."""
 
+_PLAIN: Final = re.compile(r"-?[0-9]+\.[0-9]+", re.ASCII)
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,19})")
 _TIME: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):([0-5]\d))", re.ASCII
@@ -47,6 +50,17 @@ def read_string(value: Any) -> str:
     if "\x00" in value:
         raise Refused("holds a NUL character")
     return value
+
+
+def read_decimal(value: Any) -> str:
+    """Read a decimal string, or a number with the digits that it was written with."""
+    if type(value) is int:
+        return str(value)
+    if type(value) is not Fraction:
+        return read_string(value)
+    if not _PLAIN.fullmatch(value.text):
+        raise Refused("must be a decimal number without an exponent")
+    return value.text
 
 
 def read_bytes(value: Any) -> bytes:
@@ -94,7 +108,7 @@ def _is_decimal(value: Any) -> bool:
 
 
 def _is_exact(value: Any) -> bool:
-    return type(value) is float and value.is_integer() and abs(value) <= EXACT_MAX
+    return isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_MAX
 
 
 def enum_reader(enum: EnumDescriptor) -> Callable[[Any], int]:
@@ -186,7 +200,7 @@ def _check_free(value: Any) -> None:
             _check_free(item)
     elif type(value) is str:
         read_string(value)
-    elif type(value) is float and not math.isfinite(value):
+    elif isinstance(value, float) and not math.isfinite(value):
         raise Refused("holds a number that is too large")
     elif type(value) is int and not _is_double(value):
         raise Refused("holds an integer beyond 2^53 that would lose digits; write it as a string")

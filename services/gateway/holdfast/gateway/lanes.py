@@ -14,13 +14,12 @@ from contextlib import aclosing
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.mesh_identity import service_principal
 from holdfast.common.rpc_faults import internal, time_over
-from holdfast.common.telemetry import format_traceparent, span
+from holdfast.common.telemetry import current_traceparent, span
 from holdfast.gateway.body import ClientGoneError
 from holdfast.gateway.hold_batches import WaitingHold, batch_request
 from holdfast.gateway.replicas import is_silence
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from holdfast.common.mesh_identity import Principal
+    from holdfast.gateway.callers import Caller
     from holdfast.gateway.measures import Measures
     from holdfast.gateway.replicas import Replica, Replicas
 
@@ -229,19 +229,18 @@ class Lanes:
         self._pauses.clear()
 
     async def place(
-        self, request: Any, *, principal: Principal, deadline_seconds: float, gone: Callable[[], bool]
+        self, request: Any, *, principal: Principal, deadline_seconds: float, caller: Caller
     ) -> tuple[Message, bool]:
         """Place a hold; gives the response and whether it answers a request that had its effect before.
 
-        Raises DomainError: capacity's refusal of this hold, or what `Peer.call` raises; ClientGoneError when `gone`
-        says that nobody waits for it before it was sent.
+        Raises DomainError: capacity's refusal of this hold, or what `Peer.call` raises; ClientGoneError when the caller
+        was gone before it was sent.
         """
-        context = trace.get_current_span().get_span_context()
-        if context.trace_flags.sampled:
-            with span(PLACE_HOLD, kind=SpanKind.CLIENT) as own:
-                here = context if own is None else own.get_span_context()
-                return await self._place(request, principal, deadline_seconds, gone, format_traceparent(here))
-        return await self._place(request, principal, deadline_seconds, gone, format_traceparent(context))
+        if not caller.recorded:
+            return await self._place(request, principal, deadline_seconds, caller.gone, caller.traceparent)
+        with span(PLACE_HOLD, kind=SpanKind.CLIENT):
+            traceparent = current_traceparent() or caller.traceparent
+            return await self._place(request, principal, deadline_seconds, caller.gone, traceparent)
 
     async def _place(
         self, request: Any, principal: Principal, seconds: float, gone: Callable[[], bool], traceparent: str

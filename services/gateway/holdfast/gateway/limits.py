@@ -92,6 +92,8 @@ class RateLimiter:
         on_fallback: Callable[[bool], None] = lambda _local: None,
     ) -> None:
         self._limits = (organization, principal)
+        self.enabled = any(limit.interval_us for limit in self._limits)
+        """Whether there is any limit to hold."""
         self._arguments = [limit_us for each in self._limits for limit_us in (each.interval_us, each.tolerance_us)]
         self._local = LocalMemory()
         self._on_fallback = on_fallback
@@ -112,11 +114,6 @@ class RateLimiter:
     def shared(self) -> bool:
         """Whether the limits are counted with the other gateways, in Valkey, at this moment."""
         return self._shared
-
-    @property
-    def enabled(self) -> bool:
-        """Whether there is any limit to hold."""
-        return any(limit.interval_us for limit in self._limits)
 
     async def start(self) -> None:
         """Connect; without Valkey the gateway starts all the same and counts by itself."""

@@ -87,6 +87,8 @@ def field_schema(field: FieldDescriptor, schemas: Schemas | None = None) -> dict
     hint = field.GetOptions().Extensions[policy_pb2.hint]
     if hint.formerly:
         schema["x-formerly"] = list(hint.formerly)
+    if hint.decimal:
+        schema["type"] = [schema["type"], "number"]
     return schema
 
 

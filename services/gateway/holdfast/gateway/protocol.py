@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from holdfast.common.errors import DomainError, Reason
 from holdfast.gateway.problems import HEADERS_TOO_LARGE, problem
+from holdfast.gateway.transport import JoiningTransport
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,7 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin; refuse what is one connection too many."""
-        super().connection_made(transport)
+        super().connection_made(JoiningTransport(transport))  # type: ignore[arg-type]  # it passes on the rest
         if len(self.connections) > self.connections_max:
             self._refusal = _UNAVAILABLE
             self.send_400_response("")

@@ -68,6 +68,7 @@ class Endpoint:
         policy = rpc.GetOptions().Extensions[policy_pb2.policy]
         self.public: bool = policy.public
         rest = rpc.GetOptions().Extensions[policy_pb2.rest]
+        self.shared: bool = rest.shared
         self._no_content: bool = rest.no_content
         self._location = _location(rest.location) if rest.location else None
         self._etag = _etag_of(rpc.output_type)

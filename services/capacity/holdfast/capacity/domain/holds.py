@@ -62,6 +62,13 @@ class Line:
     labels: tuple[str, ...] = ()
     block_id: str | None = None
 
+    def labels_of(self, seats: Sequence[int]) -> tuple[str, ...]:
+        """Give the labels of some of its seats."""
+        if not seats:
+            return ()
+        label_of = dict(zip(self.seats, self.labels, strict=True))
+        return tuple(label_of[seat] for seat in seats)
+
 
 @dataclass(frozen=True, slots=True)
 class Void:

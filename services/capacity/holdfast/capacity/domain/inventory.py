@@ -62,8 +62,10 @@ class Inventory:
     holds whose time is over and whose places still count as held, oldest first, of the sections that are short of
     places; `more_expired` are those of which there may be more. `next_expire_times` tells by section when the next live
     hold ends, where places stay short. `claimed` is how many tickets of a tier a customer has in live holds and sales,
-    of the pairs that the requests ask for. `due_time` is when something of the event is due. `void_versions` tells of
-    voided holds which commit ended them.
+    of the pairs that the requests ask for. `due_time` is when something of the event is due. `released_lines` are by
+    hold the places that it gave back while it lives on, with what its price falls by. `void_versions` tells of
+    voided holds which commit ended them. `admits` and `open_dates` remember, for the requests of one batch, that the
+    event takes new holds, and the dates on sale that they ask for.
     """
 
     organization_id: str
@@ -89,9 +91,12 @@ class Inventory:
     new_sections: set[str] = field(default_factory=set)
     settled_sections: set[str] = field(default_factory=set)
     relined_holds: set[str] = field(default_factory=set)
+    released_lines: dict[str, list[Line]] = field(default_factory=dict)
     void_versions: dict[str, int] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
     controls_changed: bool = False
+    admits: bool = False
+    open_dates: dict[tuple[str | None, str | None], str | None] = field(default_factory=dict)
     expired_count: int = 0
     journal_bytes: int = 0
 
@@ -99,6 +104,10 @@ class Inventory:
     def next_version(self) -> int:
         """The version that the commit will make."""
         return self.version + 1
+
+    def version_of(self, hold_id: str) -> int:
+        """Give the version at which a hold is as it is now: the commit's, if the commit makes or changes it."""
+        return self.next_version if self.holds.touched(hold_id) else self.version
 
     @property
     def dirty(self) -> bool:
@@ -264,6 +273,20 @@ class Inventory:
             self.journal_bytes += journal_bytes(now)
         self.holds.change(now.hold_id, now, before=before)
 
+    def reline(self, hold: Hold, lines: tuple[Line, ...], *, given: Sequence[Line], taken: Sequence[Line]) -> Hold:
+        """Let an active hold have other lines: `given` are the places that it gives back, `taken` those it takes."""
+        for line in given:
+            self.free(line, pending=False)
+            self.count_claimed(hold.customer_id, line, -line.quantity)
+        for line in taken:
+            self.claim(hold, line)
+        now = replace(hold, lines=lines, revision=hold.revision + 1)
+        self.journal_bytes += journal_bytes(replace(hold, lines=(*given, *taken)))
+        self.put_hold(hold, now)
+        self.relined_holds.add(hold.hold_id)
+        self.released_lines.setdefault(hold.hold_id, []).extend(given)
+        return now
+
     def reclaim(self, section_id: str, quantity: int) -> None:
         """Expire holds of a section whose time is over, oldest first, until so many places are free.
 
@@ -280,8 +303,15 @@ class Inventory:
             if enough or self.full or all(line.section_id != section_id for line in hold.lines):
                 kept.append(hold)
             else:
-                self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
+                self.end_over(hold)
         self.expired = kept
+
+    def end_over(self, hold: Hold) -> Hold:
+        """End a hold whose time is over, as it was seen from then on: by a void, if one ended it before its time."""
+        void = next((each for each in self.voids if each.ends(hold)), None)
+        if void is not None:
+            return self.end(hold, HoldState.VOIDED, at=void.at, void=void)
+        return self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
 
     def reclaim_seats(self, section_id: str, seats: int) -> None:
         """Expire holds whose time is over and that have seats of a bitmap."""
@@ -291,7 +321,7 @@ class Inventory:
                 continue
             theirs = mask_of(seat for line in hold.lines if line.section_id == section_id for seat in line.seats)
             if theirs & seats and not self.full:
-                self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
+                self.end_over(hold)
             else:
                 kept.append(hold)
         self.expired = kept

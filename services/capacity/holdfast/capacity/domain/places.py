@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.inventory import TidyFirst
+from holdfast.capacity.domain.seats import seat_names
 from holdfast.capacity.domain.times import instant
 from holdfast.common.errors import DomainError, Reason
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from holdfast.capacity.domain.holds import Line
     from holdfast.capacity.domain.inventory import Inventory
 
-SEATS_TOLD_MAX: Final = 100
-
 
 def wanted_places(lines: Iterable[Line]) -> dict[str, int]:
     """Add up the places of lines by section."""
@@ -24,12 +23,6 @@ def wanted_places(lines: Iterable[Line]) -> dict[str, int]:
     for line in lines:
         sums[line.section_id] = sums.get(line.section_id, 0) + line.quantity
     return sums
-
-
-def seat_names(labels: Iterable[str]) -> str:
-    """Write labels as an error's metadata has them: in order, with commas, as many as fit."""
-    names = list(labels)
-    return ",".join(names[:SEATS_TOLD_MAX])
 
 
 def check_places(inventory: Inventory, lines: Sequence[Line]) -> None:

@@ -10,12 +10,13 @@ Nothing is claimed unless every line passes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
-from holdfast.capacity.domain.places import check_places, seat_names, wanted_places
+from holdfast.capacity.domain.places import check_places, wanted_places
+from holdfast.capacity.domain.seats import seat_names
 from holdfast.capacity.domain.selling import check_event, check_schedule, check_window, named_schedule
 from holdfast.common.errors import DomainError, Reason, invalid
 
@@ -53,7 +54,8 @@ class PriceLock:
 class LineRequest:
     """Places asked for: `quantity` any ones, or the seats of `labels`, which are then so many.
 
-    `block_id` asks for places of a block. `field` is where the request names them: `lines[1]`, or empty for the short
+    `block_id` asks for places of a block. `assumed` says that the request left the date open, and that the price was
+    locked for this one. `field` is where the request names them: `lines[1]`, or empty for the short
     form.
     """
 
@@ -65,6 +67,7 @@ class LineRequest:
     field: str = ""
     labels: tuple[str, ...] = ()
     block_id: str | None = None
+    assumed: bool = False
 
     def path(self, name: str) -> str:
         """Give the path of one of its fields."""
@@ -86,6 +89,10 @@ class PlaceRequest:
     request_hash: bytes = b""
 
 
+class OtherDateError(Exception):
+    """The date that a price was locked for is not the one that the hold would be for any more."""
+
+
 def place(inventory: Inventory, request: PlaceRequest) -> Hold:
     """Place a hold, or raise the DomainError that says why not.
 
@@ -97,7 +104,9 @@ def place(inventory: Inventory, request: PlaceRequest) -> Hold:
             "the sections are of another event",
             metadata={"event_ids": f"{inventory.event_id},{request.event_id}"},
         )
-    check_event(inventory.controls, inventory.at)
+    if not inventory.admits:
+        check_event(inventory.controls, inventory.at)
+        inventory.admits = True
     ttl_seconds = _ttl_seconds(inventory, request)
     lines = resolve_lines(inventory, request.lines, first_number=1)
     check_distinct(lines, request.lines)
@@ -136,17 +145,19 @@ def _ttl_seconds(inventory: Inventory, request: PlaceRequest) -> int:
 
 def resolve_lines(inventory: Inventory, wanted: Sequence[LineRequest], *, first_number: int) -> tuple[Line, ...]:
     """Say which places are asked for: sections, dates and seats that there are, open, and on sale."""
-    lines = tuple(_line(inventory, each, number) for number, each in enumerate(wanted, start=first_number))
-    if sum(len(line.seats) for line in lines) > SEATS_MAX:
+    lines = tuple([_line(inventory, each, number) for number, each in enumerate(wanted, first_number)])
+    if sum([len(line.seats) for line in lines]) > SEATS_MAX:
         raise invalid(wanted[0].path("seats"), f"a hold has at most {SEATS_MAX} seats")
     return lines
 
 
 def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
     section = inventory.section(wanted.section_id)
-    schedule = _schedule(inventory, wanted, section.schedule_id)
-    if schedule is not None:
-        check_schedule(inventory.controls, schedule, inventory.at)
+    date = (section.schedule_id, None if wanted.assumed else wanted.schedule_id)
+    if date not in inventory.open_dates:
+        inventory.open_dates[date] = _open_date(inventory, wanted, section.schedule_id)
+    if wanted.assumed and inventory.open_dates[date] != wanted.schedule_id:
+        raise OtherDateError
     if not section.active:
         raise DomainError(Reason.SECTION_CLOSED, "the section is closed", metadata={"section_id": section.section_id})
     if wanted.block_id is not None:
@@ -154,7 +165,7 @@ def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
     return Line(
         number=number,
         section_id=section.section_id,
-        schedule_id=None if schedule is None else schedule.schedule_id,
+        schedule_id=inventory.open_dates[date],
         quantity=wanted.quantity,
         seats=find_seats(inventory, section, wanted) if section.seated or wanted.labels else (),
         price=None if wanted.lock is None else wanted.lock.price,
@@ -180,6 +191,14 @@ def find_seats(inventory: Inventory, section: Section, wanted: LineRequest) -> t
             metadata={"section_id": section.section_id, "seats": seat_names(wanted.labels)},
         )
     return inventory.seatings[section.section_id].layout.indexes(wanted.labels, section_id=section.section_id)
+
+
+def _open_date(inventory: Inventory, wanted: LineRequest, of_section: str | None) -> str | None:
+    schedule = _schedule(inventory, replace(wanted, schedule_id=None) if wanted.assumed else wanted, of_section)
+    if schedule is None:
+        return None
+    check_schedule(inventory.controls, schedule, inventory.at)
+    return schedule.schedule_id
 
 
 def _schedule(inventory: Inventory, wanted: LineRequest, of_section: str | None) -> ScheduleControls | None:
@@ -243,22 +262,44 @@ def check_lock(inventory: Inventory, wanted: LineRequest) -> None:
     check_window(inventory.at, lock.sales_start_time, lock.sales_end_time)
 
 
-def check_tier_limits(inventory: Inventory, customer_id: str, requested: Iterable[LineRequest]) -> None:
-    """Raise PURCHASE_LIMIT when an order, or a customer with it, would have more tickets of a tier than it allows."""
-    wanted_of: dict[str, int] = {}
+def check_tier_limits(
+    inventory: Inventory,
+    customer_id: str,
+    requested: Iterable[LineRequest],
+    *,
+    before: Sequence[Line] = (),
+    kept: Sequence[Line] = (),
+) -> None:
+    """Raise PURCHASE_LIMIT when an order, or a customer with it, would have more tickets of a tier than it allows.
+
+    Of a hold that is changed, `before` are the lines that it has, which count as the customer's, and `kept` what stays
+    of them, which belongs to the order.
+    """
+    wanted_of = _tickets(kept)
+    had = _tickets(before)
     locks: dict[str, PriceLock] = {}
     for wanted in requested:
         if wanted.lock is not None:
             tier = wanted.lock.price.price_tier_id
             wanted_of[tier] = wanted_of.get(tier, 0) + wanted.quantity
             locks[tier] = wanted.lock
-    for tier, quantity in wanted_of.items():
-        lock = locks[tier]
+    for tier, lock in locks.items():
+        quantity = wanted_of[tier]
         if lock.max_per_order and quantity > lock.max_per_order:
             raise _limit("max_per_order", lock.max_per_order, {"price_tier_id": tier})
-        current = inventory.claimed.get((customer_id, tier), 0)
+        current = inventory.claimed.get((customer_id, tier), 0) - had.get(tier, 0)
         if lock.max_per_customer and current + quantity > lock.max_per_customer:
             raise _limit("max_per_customer", lock.max_per_customer, {"price_tier_id": tier, "current": str(current)})
+
+
+def _tickets(lines: Iterable[Line]) -> dict[str, int]:
+    """Add up the tickets of lines by price tier."""
+    sums: dict[str, int] = {}
+    for line in lines:
+        if line.price is not None:
+            tier = line.price.price_tier_id
+            sums[tier] = sums.get(tier, 0) + line.quantity
+    return sums
 
 
 def _limit(name: str, value: int, metadata: dict[str, str]) -> DomainError:

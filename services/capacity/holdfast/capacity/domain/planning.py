@@ -32,6 +32,8 @@ def apply_controls(inventory: Inventory, controls: EventControls, *, section_id:
         return False
     inventory.controls = controls
     inventory.controls_changed = True
+    inventory.admits = False
+    inventory.open_dates.clear()
     for void in _voids(inventory, before, controls):
         inventory.new_voids.append(void)
         inventory.voids = (*inventory.voids, void)

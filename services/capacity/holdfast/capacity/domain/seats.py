@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from holdfast.capacity.domain.layouts import Layout
+
+
+SEATS_TOLD_MAX: Final = 100
+
+
+def seat_names(labels: Iterable[str]) -> str:
+    """Write labels as an error's metadata has them: in order, with commas, as many as fit."""
+    names = list(labels)
+    return ",".join(names[:SEATS_TOLD_MAX])
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class Engine:
 
     async def _tidy_for(self, organization_id: str, event_id: str, again: list[Item]) -> None:
         """Bring the event's rows up to date in a commit of its own, for items that wait for the places."""
-        tidy = Item(self._tidying(), deadline=0.0, done=lambda _: None, arrived=0.0)
+        tidy = Item(command=self._tidying(), deadline=0.0, done=lambda _: None)
         await self._run(organization_id, event_id, [tidy])
         for item in again:
             if not item.tidied:
@@ -117,6 +117,7 @@ class Engine:
     async def _run(self, organization_id: str, event_id: str, items: list[Item]) -> None:
         """Decide items in one commit, or, when one fails it, in several. Never raises: items have the errors."""
         collisions = locks = 0
+        clock = asyncio.get_running_loop().time
         while items:
             attempt = _Attempt(self, event_id, items, again=collisions > 0)
             try:
@@ -140,6 +141,7 @@ class Engine:
                     _fail(items, error)
                     return
             else:
+                self._stages["commit"].observe(clock() - attempt.decided)
                 self._metrics.holds_expired_total.inc(attempt.expired)
                 if attempt.change is not None and self._observe is not None:
                     self._observe(attempt.change)
@@ -153,7 +155,7 @@ class Engine:
         await self._run(organization_id, event_id, items[middle:])
 
 
-def _fail(items: list[Item], error: BaseException) -> None:
+def _fail(items: list[Item], error: Exception) -> None:
     for item in items:
         item.error, item.again = error, False
 
@@ -170,7 +172,7 @@ def _too_much_to_tidy() -> DomainError:
 class _Attempt:
     """One run of a batch's transaction; the database may run it several times."""
 
-    __slots__ = ("_engine", "_event_id", "_items", "_runs", "change", "expired")
+    __slots__ = ("_engine", "_event_id", "_items", "_runs", "change", "decided", "expired")
 
     def __init__(self, engine: Engine, event_id: str, items: list[Item], *, again: bool) -> None:
         self._engine = engine
@@ -178,6 +180,7 @@ class _Attempt:
         self._items = items
         self._runs = int(again)
         self.change: messages_pb2.InventoryChanged | None = None
+        self.decided = 0.0
         self.expired = 0
 
     async def run(self, pipeline: Pipeline) -> None:
@@ -198,12 +201,14 @@ class _Attempt:
                 item.error = DomainError(
                     Reason.EVENT_NOT_FOUND, "there is no such event", metadata={"event_id": self._event_id}
                 )
+            self.decided = read
             return
         due_before = unit.inventory.due_time
         self._decide(unit)
         pipeline.last, self.change = write(unit, due_before=due_before) if unit.dirty else ([], None)
         self.expired = unit.inventory.expired_count
-        stages["decide"].observe(clock() - read)
+        self.decided = clock()
+        stages["decide"].observe(self.decided - read)
 
     def _decide(self, unit: Unit) -> None:
         inventory = unit.inventory

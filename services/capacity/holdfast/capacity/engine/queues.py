@@ -17,7 +17,8 @@ from holdfast.common.errors import DomainError, Reason
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from holdfast.capacity.engine.unit import Command
+    from holdfast.capacity.engine.needs import Needs
+    from holdfast.capacity.engine.unit import Command, Unit
     from holdfast.common.metrics import Metrics
 
 R = TypeVar("R")
@@ -31,24 +32,39 @@ WAITING_TOTAL_MAX: Final = 20_000
 RETRY_AFTER_SECONDS: Final = 0.5
 
 
+class _Nothing:
+    def need(self, needs: Needs) -> None:
+        del needs
+
+    def decide(self, unit: Unit) -> None:
+        del unit
+
+
+NOTHING: Final = _Nothing()
+"""The command of an item that has none yet."""
+
+
 class Item:
-    """A command that waits for its decision. `deadline` is on the event loop's clock.
+    """A command that waits for its decision. `deadline` and `arrived` are on the event loop's clock.
 
     `done` is called once, when `result` or `error` is there, in the loop's thread, and must not raise.
     """
 
-    __slots__ = ("again", "arrived", "command", "deadline", "done", "error", "result", "taken", "tidied")
+    __slots__ = ("again", "arrived", "command", "deadline", "done", "error", "result", "tidied")
 
-    def __init__(self, command: Command[Any], *, deadline: float, done: Callable[[Item], None], arrived: float) -> None:
+    def __init__(self, *, deadline: float, done: Callable[[Item], None], command: Command[Any] = NOTHING) -> None:
         self.command = command
         self.deadline = deadline
         self.done = done
-        self.arrived = arrived
+        self.arrived = 0.0
         self.result: Any = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.again = False
-        self.taken = False
         self.tidied = 0
+
+    def leave(self) -> None:
+        """Say that nobody waits any more. What was taken into a batch goes on without its caller."""
+        self.deadline = 0.0
 
 
 class _Queue:
@@ -104,6 +120,7 @@ class Queues:
                 metadata={"queue": "event"},
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
+        item.arrived = asyncio.get_running_loop().time()
         queue.items.append(item)
         self._waiting += 1
         if not queue.scheduled:
@@ -126,12 +143,12 @@ class Queues:
             else:
                 future.set_result(item.result)
 
-        item = Item(command, deadline=deadline, done=done, arrived=loop.time())
+        item = Item(command=command, deadline=deadline, done=done)
         self.put(organization_id, event_id, item)
         try:
             return await future
         except asyncio.CancelledError:
-            item.deadline = 0.0
+            item.leave()
             raise
 
     async def close(self) -> None:
@@ -194,7 +211,6 @@ class Queues:
                 item.error = DomainError(Reason.DEADLINE_EXCEEDED, "the call's time was over before its turn")
                 item.done(item)
                 continue
-            item.taken = True
             items.append(item)
             self._metrics.engine_queue_age_seconds.observe(now - item.arrived)
         return items

@@ -117,7 +117,7 @@ class Reader:
             crossed=rows.crossed_of(row[8]),
             live_holds=row[9],
             due_time=row[10],
-            sections={each.section_id: each for each in map(rows.section_of, found.get("sections", ()))},
+            sections={each.section_id: each for each in map(rows.section_of, found["sections"])},
         )
         unit = Unit(inventory)
         for hold in rows.holds_of(found.get("holds", ())):
@@ -134,7 +134,7 @@ class Reader:
         self._add_up(inventory, needs, found.get("claimed", ()))
         if row[11]:
             await self._read_voids(pipeline, inventory)
-        await self._read_seats(pipeline, inventory)
+        await self._add_seats(pipeline, inventory, found["sections"])
         await self._read_expired(pipeline, inventory, needs)
         for more in needs.more:
             await more(unit, pipeline, self)
@@ -205,10 +205,10 @@ class Reader:
             for cause, through, at, schedule_id in found
         )
 
-    async def _read_seats(self, pipeline: Pipeline, inventory: Inventory) -> None:
-        seated = [each for each in inventory.sections.values() if each.seated]
-        if seated:
-            inventory.seatings |= await self._layouts.seatings(pipeline, seated)
+    async def _add_seats(self, pipeline: Pipeline, inventory: Inventory, sections: Rows) -> None:
+        taken = rows.taken_of(sections)
+        if taken:
+            inventory.seatings |= await self._layouts.seatings(pipeline, inventory.sections, taken)
 
     async def _read_expired(self, pipeline: Pipeline, inventory: Inventory, needs: Needs) -> None:
         """Read holds whose time is over, of what is short of places; most batches read none.
@@ -267,11 +267,11 @@ class Reader:
 
     async def load_expired(self, pipeline: Pipeline, inventory: Inventory, found: Iterable[Hold]) -> None:
         """Take over holds whose time is over, with the sections and blocks that ending them changes."""
-        expired = sorted(found, key=lambda hold: (hold.expire_time, hold.hold_id))
-        for hold in expired:
-            inventory.holds.now.setdefault(hold.hold_id, hold)
-        inventory.expired = [inventory.holds.now[hold.hold_id] for hold in expired]
-        await self.load_places(pipeline, inventory, expired)
+        known = {hold.hold_id: hold for hold in inventory.expired}
+        new = [hold for hold in found if hold.hold_id not in known]
+        known |= {hold.hold_id: inventory.holds.now.setdefault(hold.hold_id, hold) for hold in new}
+        inventory.expired = sorted(known.values(), key=lambda hold: (hold.expire_time, hold.hold_id))
+        await self.load_places(pipeline, inventory, new)
 
     async def load_places(self, pipeline: Pipeline, inventory: Inventory, holds: Iterable[Hold]) -> None:
         """Read the sections and blocks of holds that are not there yet: ending a hold frees all of its places."""
@@ -282,9 +282,7 @@ class Reader:
         if sections:
             (found,) = await pipeline.send(Statement(rows.SECTIONS, (*mine, plain(sections))))
             inventory.sections |= {each.section_id: each for each in map(rows.section_of, found)}
-            missing = [inventory.sections[each] for each in sections if inventory.sections[each].seated]
-            if missing:
-                inventory.seatings |= await self._layouts.seatings(pipeline, missing)
+            await self._add_seats(pipeline, inventory, found)
         if blocks:
             (found,) = await pipeline.send(Statement(rows.BLOCKS_OF, (*mine, plain(blocks), "{}", "{}")))
             for block in map(rows.block_of, found):

@@ -24,7 +24,8 @@ R_co = TypeVar("R_co", covariant=True)
 class Unit:
     """The inventory, and what the rules do not look at: request keys, and statements of the operations' own.
 
-    `known_keys` are the results of requests by key, as far as they were made: what a repetition answers. `controls` is
+    `known_keys` are the results of requests by key, as far as they were made: what a repetition answers.
+    `replacement_of` tells which hold took the place of an expired one, where a request asked. `controls` is
     the message to store when the controls changed. `settled` says that what was due is done, and `next_due` when
     something is due next, apart from what the commit itself makes. `extra` travels with COMMIT.
     """
@@ -33,6 +34,7 @@ class Unit:
     hold_of_key: dict[tuple[str, str], str] = field(default_factory=dict)
     known_keys: dict[tuple[str, str, str], tuple[bytes, str]] = field(default_factory=dict)
     new_keys: dict[tuple[str, str, str], tuple[bytes, str]] = field(default_factory=dict)
+    replacement_of: dict[str, str] = field(default_factory=dict)
     finished_voids: list[Void] = field(default_factory=list)
     controls: event_pb2.EventControls | None = None
     settled: bool = False

@@ -15,13 +15,13 @@ from holdfast.capacity.store import snapshots
 from holdfast.common.errors import DomainError, Reason, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from holdfast.capacity.domain.inventory import Inventory
     from holdfast.capacity.engine.needs import Needs
     from holdfast.capacity.engine.reading import Reader
     from holdfast.capacity.engine.unit import Unit
-    from holdfast.capacity.store.snapshots import Cursor, Snapshot
+    from holdfast.capacity.store.snapshots import Cursor, SectionView, Snapshot
     from holdfast.common.database import Pipeline, Transaction
     from holdfast.common.idempotency import RequestKey
 
@@ -90,7 +90,7 @@ class CreateSections:
         made: list[Section] = []
         for wanted in self.sections:
             section = _section(inventory, wanted)
-            _check_name((*inventory.sections.values(), *made), section)
+            check_name((*inventory.sections.values(), *made), section)
             made.append(section)
         check_maxima(inventory, made)
         for section in made:
@@ -173,7 +173,7 @@ class UpdateSection:
             update_time=inventory.at,
             **self.settings,
         ).checked()
-        _check_name(inventory.sections.values(), changed)
+        check_name(inventory.sections.values(), changed)
         if total > before:
             # A venue that became smaller binds what grows, not what is there.
             check_maxima(inventory, [changed])
@@ -182,7 +182,7 @@ class UpdateSection:
         return SectionsMade((self.section_id,), inventory.next_version)
 
 
-def _check_name(sections: Iterable[Section], wanted: Section) -> None:
+def check_name(sections: Iterable[Section], wanted: Section) -> None:
     """Raise SECTION_EXISTS for a name that is taken. The event's lock is held; a unique index stands behind it."""
     for section in sections:
         same = (section.schedule_id, section.name, section.subsection) == (
@@ -204,6 +204,13 @@ async def get_section(transaction: Transaction, section_id: str, *, hidden: bool
     if snapshot is None or not (hidden or snapshot.views[0].section.visible):
         raise section_not_found(section_id)
     return SectionsRead(snapshot)
+
+
+async def get_sections(transaction: Transaction, event_id: str, section_ids: Sequence[str]) -> list[SectionView]:
+    """Read sections that a request made, in its order; those that were deleted since are left out."""
+    snapshot = await snapshots.of_event(transaction, event_id)
+    views = {} if snapshot is None else {view.section.section_id: view for view in snapshot.views}
+    return [views[section_id] for section_id in section_ids if section_id in views]
 
 
 async def list_sections(  # noqa: PLR0913 (an operation's parts)

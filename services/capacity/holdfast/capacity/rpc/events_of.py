@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from holdfast.capacity.operations import reading
+from holdfast.capacity.operations import holds, reading
 from holdfast.capacity.operations.access import hold_not_found, section_not_found
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from holdfast.common.rpc_call import Call
 
 KNOWN_MAX: Final = 100_000
+DATES_SECONDS: Final = 1.0
 
 Place = tuple[str, str | None]
 """The event of a section, and its date if it is for one only."""
@@ -48,6 +50,7 @@ class EventsOf:
         self._front = front
         self._sections: Known[Place] = Known()
         self._holds: Known[str] = Known()
+        self._dates: Known[tuple[str | None, float]] = Known()
 
     def known_section(self, organization_id: str, section_id: str) -> Place | None:
         """Give the event and date of a section if they are at hand."""
@@ -70,6 +73,21 @@ class EventsOf:
                 raise section_not_found(section_id)
             places.append(place)
         return places
+
+    async def default_schedule(self, call: Call, event_id: str, *, field: str, fresh: bool) -> str | None:
+        """Give the date that an event-wide section is for when none is named; VALIDATION_FAILED on `field` if several.
+
+        May be out of date by `DATES_SECONDS`, unless asked for a `fresh` one: whoever uses it checks it under the lock.
+        """
+        now = asyncio.get_running_loop().time()
+        known = self._dates.get(call.organization_id, event_id)
+        if known is not None and not fresh and known[1] > now:
+            return known[0]
+        schedule_id = await self._front.run(
+            call, lambda transaction: holds.default_schedule_id(transaction, event_id, field=field)
+        )
+        self._dates.put(call.organization_id, event_id, (schedule_id, now + DATES_SECONDS))
+        return schedule_id
 
     async def section(self, call: Call, section_id: str) -> str:
         """Give the event of a section; SECTION_NOT_FOUND."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from holdfast.capacity.engine.batches import Engine
+    from holdfast.capacity.engine.queues import Item
     from holdfast.capacity.engine.unit import Command
     from holdfast.capacity.outside import Outside
     from holdfast.common.database import Database, Transaction
@@ -60,6 +61,10 @@ class Front:
     async def submit(self, call: Call, event_id: str, command: Command[T]) -> T:
         """Decide a command on an event, in a batch with others."""
         return await self._engine.submit(call.organization_id, event_id, command, deadline=call.deadline)
+
+    def put(self, organization_id: str, event_id: str, item: Item) -> None:
+        """Let a command that is waited for otherwise wait for its batch. Raises OVERLOADED."""
+        self._engine.queues.put(organization_id, event_id, item)
 
     async def submit_knowing(self, call: Call, event_id: str, command: Command[T]) -> T:
         """Decide a command; an event that is not known here is asked of events, taken over, and tried again."""

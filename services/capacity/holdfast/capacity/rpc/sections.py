@@ -9,7 +9,10 @@ from holdfast.api.capacity.v1 import section_pb2
 from holdfast.api.capacity.v1 import section_service_pb2 as pb
 from holdfast.api.common.v1 import pagination_pb2
 from holdfast.capacity import convert
+from holdfast.capacity.availability_messages import refusal_message
+from holdfast.capacity.domain.placing import LineRequest
 from holdfast.capacity.domain.sections import SectionKind
+from holdfast.capacity.operations import checking
 from holdfast.capacity.operations import sections as operations
 from holdfast.common import ids
 from holdfast.common.errors import invalid
@@ -86,6 +89,28 @@ class SectionServicer:
             server_time=to_timestamp(read.snapshot.at),
         )
 
+    async def check_availability(
+        self, request: pb.CheckAvailabilityRequest, call: Call
+    ) -> pb.CheckAvailabilityResponse:
+        """Tell whether a hold could be placed."""
+        labels = tuple(request.seats.labels)
+        wanted = LineRequest(
+            section_id=request.section_id,
+            schedule_id=request.schedule_id or None,
+            quantity=len(labels) or request.quantity,
+            labels=labels,
+        )
+        hidden = self._front.sees_hidden(call)
+        found = await self._front.run(call, lambda transaction: checking.check(transaction, wanted, hidden=hidden))
+        return pb.CheckAvailabilityResponse(
+            available=found.refusal is None,
+            quantity=wanted.quantity,
+            refusal=None if found.refusal is None else refusal_message(found.refusal),
+            available_count=found.available,
+            inventory_version=found.version,
+            server_time=to_timestamp(found.at),
+        )
+
     async def list_sections(self, request: pb.ListSectionsRequest, call: Call) -> pb.ListSectionsResponse:
         """List an event's sections."""
         size = page_size(request)
@@ -112,7 +137,8 @@ class SectionServicer:
             token = self._front.tokens.encode([last.create_time.isoformat(), last.section_id], filters)
         return pb.ListSectionsResponse(
             sections=[
-                convert.section_message(view.section, call.organization_id, untidied=view.untidied) for view in page
+                convert.section_message(view.section, call.organization_id, untidied=view.untidied, layout=view.layout)
+                for view in page
             ],
             pagination=pagination_pb2.Pagination(next_page_token=token, total=read.total),
             inventory_version=snapshot.version,
@@ -156,4 +182,4 @@ class SectionServicer:
 
 def _first(read: SectionsRead, call: Call) -> section_pb2.Section:
     view = read.snapshot.views[0]
-    return convert.section_message(view.section, call.organization_id, untidied=view.untidied)
+    return convert.section_message(view.section, call.organization_id, untidied=view.untidied, layout=view.layout)

@@ -10,6 +10,7 @@ from sqlalchemy import case, exists, false, func, select, true
 from holdfast.capacity.domain.availability import microseconds
 from holdfast.capacity.domain.claims import Claim
 from holdfast.capacity.domain.holds import HoldState
+from holdfast.capacity.domain.refusals import Ending
 from holdfast.capacity.store.holds import LIVE_STATES, voided
 from holdfast.capacity.store.sections import section_of
 from holdfast.capacity.store.tables import blocks, event_inventories, hold_lines, holds, sections, voids
@@ -178,3 +179,32 @@ def _claims_of(row: Row[Any]) -> Iterator[Claim]:
             block_id=block_id,
             voided=voided_by,
         )
+
+
+async def endings(
+    transaction: Transaction, event_id: str, section_id: str, *, after: datetime, limit: int
+) -> list[Ending]:
+    """Return which places of a section come back to sale when holds end, in the order of their time."""
+    result = await transaction.execute(
+        select(holds.c.expire_time, holds.c.state, hold_lines.c.quantity)
+        .join(
+            hold_lines,
+            (hold_lines.c.organization_id == holds.c.organization_id) & (hold_lines.c.hold_id == holds.c.id),
+        )
+        .where(
+            holds.c.organization_id == transaction.organization_id,
+            holds.c.event_id == event_id,
+            holds.c.state.in_(LIVE_STATES),
+            holds.c.expire_time > after,
+            ~voided(transaction),
+            hold_lines.c.organization_id == transaction.organization_id,
+            hold_lines.c.section_id == section_id,
+            hold_lines.c.block_id.is_(None),
+        )
+        .order_by(holds.c.expire_time, holds.c.id, hold_lines.c.number)
+        .limit(limit)
+    )
+    return [
+        Ending(expire_time=row.expire_time, pending=row.state == HoldState.PENDING, quantity=row.quantity)
+        for row in result
+    ]

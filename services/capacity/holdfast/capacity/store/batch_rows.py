@@ -21,7 +21,7 @@ Row = tuple[Any, ...]
 _SECTION: Final = """
 SELECT s.id, s.event_id, s.schedule_id, s.name, s.code, s.subsection, s.kind, s.tier,
   s.total, s.held, s.pending, s.sold, s.blocked, s.buffer, s.min_per_order, s.max_per_order,
-  s.active, s.visible, s.crossed, s.layout_revision, s.revision, s.create_time, s.update_time
+  s.active, s.visible, s.crossed, s.layout_revision, s.revision, s.create_time, s.update_time, s.taken
 FROM capacity.sections s WHERE s.organization_id = $1 AND s.event_id = $2 AND s.delete_time IS NULL"""
 SECTIONS_ALL: Final = _SECTION
 SECTIONS: Final = f"{_SECTION} AND s.id = ANY ($3::text[])"
@@ -77,8 +77,13 @@ def crossed_of(text: str) -> frozenset[Crossing]:
     return frozenset(Crossing(word) for word in text.split(",")) if text else frozenset()
 
 
+def taken_of(found: Iterable[Row]) -> dict[str, int]:
+    """Read the bitmaps of the taken seats of seated sections, by section."""
+    return {row[0]: int.from_bytes(row[23], "little") for row in found if row[23] is not None}
+
+
 def section_of(row: Row) -> Section:
-    """Read a section."""
+    """Read a section; of a seated one, `taken_of` tells its seats."""
     return Section(
         section_id=row[0],
         event_id=row[1],

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, func, select, true, union_all
+from sqlalchemy import and_, exists, func, literal, select, true, union_all
 
+from holdfast.capacity.domain.layouts import Layout
 from holdfast.capacity.store.holds import LIVE_STATES, voided
 from holdfast.capacity.store.sections import section_of
 from holdfast.capacity.store.tables import event_inventories, hold_lines, holds, sections, voids
@@ -29,19 +30,25 @@ Cursor = tuple["datetime", str]
 
 @dataclass(frozen=True, slots=True)
 class SectionView:
-    """A section, and its places whose holds ended and were not tidied up: (held, pending)."""
+    """A section, and its places whose holds ended and were not tidied up: (held, pending).
+
+    Of a seated section also its layout, and the bitmap of the seats that are claimed, by whomever.
+    """
 
     section: Section
     untidied: tuple[int, int]
+    layout: Layout | None = None
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Sections with the version and time at which their counters were true."""
+    """Sections with the version and time at which their counters were true; of one section, the event's controls."""
 
     views: tuple[SectionView, ...]
     version: int
     at: datetime
+    controls: bytes = b""
 
 
 async def of_section(transaction: Transaction, section_id: str) -> Snapshot | None:
@@ -51,7 +58,7 @@ async def of_section(transaction: Transaction, section_id: str) -> Snapshot | No
         .where(sections.c.organization_id == transaction.organization_id, sections.c.id == section_id)
         .scalar_subquery()
     )
-    found = await _read(transaction, event_id, filters=[sections.c.id == section_id])
+    found = await _read(transaction, event_id, filters=[sections.c.id == section_id], controls=True)
     return found if found is not None and found.views else None
 
 
@@ -82,11 +89,13 @@ async def _read(
     *,
     filters: Sequence[ColumnElement[bool]],
     limit: int | None = None,
+    controls: bool = False,
 ) -> Snapshot | None:
     moment = (
         select(
             event_inventories.c.event_id,
             event_inventories.c.version,
+            event_inventories.c.controls,
             func.greatest(func.clock_timestamp(), event_inventories.c.last_change_time).label("at"),
         )
         .where(
@@ -115,6 +124,7 @@ async def _read(
             shown,
             func.coalesce(ended.c.held, 0).label("ended_held"),
             func.coalesce(ended.c.pending, 0).label("ended_pending"),
+            (moment.c.controls if controls else literal(b"")).label("controls"),
         )
         .select_from(moment.outerjoin(shown, true()).outerjoin(ended, ended.c.section_id == shown.c.id))
         .order_by(shown.c.create_time, shown.c.id)
@@ -124,12 +134,18 @@ async def _read(
         return None
     return Snapshot(
         views=tuple(
-            SectionView(section_of(row), (int(row.ended_held), int(row.ended_pending)))
+            SectionView(
+                section_of(row),
+                (int(row.ended_held), int(row.ended_pending)),
+                layout=None if row.row_layout is None else Layout.from_json(row.row_layout),
+                taken=0 if row.taken is None else int.from_bytes(row.taken, "little"),
+            )
             for row in rows
             if row.id is not None
         ),
         version=rows[0].version,
         at=rows[0].at,
+        controls=bytes(rows[0].controls),
     )
 
 

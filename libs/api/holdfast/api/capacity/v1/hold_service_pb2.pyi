@@ -403,7 +403,7 @@ class ConfirmHoldResponse(_message.Message):
     """The inventory version that the commit made; of a replay, the version now."""
     @_builtins.property
     def hold(self) -> _hold_pb2.Hold:
-        """The hold, CONFIRMED."""
+        """The hold, CONFIRMED; where an expired one was reacquired, the one that replaces it."""
 
     @_builtins.property
     def sale(self) -> _hold_pb2.Sale:

@@ -154,8 +154,11 @@ class HoldServiceServicer:
         """Sells a hold's places at its locked prices. Confirming twice answers the same sale. Idempotent by the hold itself
         and by `request_id`.
         A payment that came after the hold expired may ask to `reacquire`: the same seats, of a GENERAL section the same
-        number, are sold at the old locked prices if they are free, in a new CONFIRMED hold with `replaces_hold_id`; else
-        nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the expiry.
+        number, are sold at the old locked prices if all of them are free, in a new CONFIRMED hold with `replaces_hold_id`,
+        while the expired one stays as it is; else nothing is, and it fails with HOLD_EXPIRED. Not later than 24 h after the
+        expiry, and only while the event would let an ACTIVE hold be confirmed, the sections are open and the dates neither
+        cancelled nor over. Places of a block come from that block, or from sale if it is over. Limits and sales windows were
+        asked when the hold was placed, and are not asked again. Repeated with `reacquire`, it answers the same sale.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED (from `expire_time` on), HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH,
         EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
@@ -188,8 +191,10 @@ class HoldServiceServicer:
         """Changes what an ACTIVE hold claims: gives lines or parts of them back and adds others, in one commit. It expires
         when it would have; if anything that is added cannot be had, nothing is given back. Lines that stay keep their
         locked prices; of a line that shrinks, the price is computed for what is left, at the version of the tier that was
-        locked; added lines lock the price of now. Limits count the hold as it will be. Lines keep their numbers, added
-        ones get the next. A hold that would have no line left is refused: release it. Idempotent by `request_id`.
+        locked; added lines lock the price of now. Limits count the hold as it will be: of a section whose number of places
+        changes, of the tiers of added lines. Seats that are given back can be added again in the same change. Lines keep
+        their numbers, added ones get the next. A hold that would have no line left is refused: release it. Idempotent by
+        `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, LINE_EXCEEDED, ETAG_MISMATCH, and as PlaceHold
         does for what is added: SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, PRICE_TIER_NOT_FOUND, SEAT_NOT_FOUND, BLOCK_NOT_FOUND,
         LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN, SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED,
@@ -206,9 +211,9 @@ class HoldServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExtendHold(self, request, context):
-        """Lets an ACTIVE hold last longer. Only its customer and who placed it may, never from its `expire_time` on, and not
-        beyond the organization's `hold_ttl_seconds_max` from its creation. It never shortens: a hold that lasts that long
-        anyway is answered as it is. Idempotent by `request_id`.
+        """Lets an ACTIVE hold last longer. Only its customer and who placed it may (for all others there is no such hold),
+        never from its `expire_time` on, and not beyond the organization's `hold_ttl_seconds_max` from its creation. It never
+        shortens: a hold that lasts that long anyway is answered as it is. Idempotent by `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, HOLD_LIFETIME_EXCEEDED, EVENT_NOT_ON_SALE,
         EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """
@@ -218,8 +223,9 @@ class HoldServiceServicer:
 
     def BeginPayment(self, request, context):
         """ACTIVE → PENDING: payment runs. The hold gets the payment's deadline, which is never reset: beginning twice answers
-        the hold as it is. Its places count as `pending`, not as `held`. From then on it cannot be changed or extended, and
-        only a service or the box office may release it. Idempotent by the hold itself and by `request_id`.
+        the hold as it is, if `expected_total` and `etag` agree with it. Its places count as `pending`, not as `held`. From
+        then on it cannot be changed or extended, and only a service or the box office may release it. Idempotent by the hold
+        itself and by `request_id`.
         Fails with HOLD_NOT_FOUND, HOLD_EXPIRED, HOLD_NOT_ACTIVE, HOLD_VOIDED, TOTAL_MISMATCH, EVENT_NOT_ON_SALE,
         EVENT_CANCELLED, EVENT_POSTPONED, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
         """

@@ -219,7 +219,9 @@ class HoldChange(_message.Message):
 
     @_builtins.property
     def released_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
-        """Lines or parts of them that the commit gave back while the hold went on."""
+        """Lines or parts of them that the commit gave back while the hold went on. The amount of a part is what the line's
+        total fell by; negative where what is left costs more, because a discount for groups went.
+        """
 
     @_builtins.property
     def before(self) -> Global___HoldBefore:

@@ -175,7 +175,8 @@ class BestAvailable(_message.Message):
     """Seats that the service chooses: adjacent ones, the best there are.
 
     Rows are tried from the front, or by their distance to the section's focal point. In a row the seats are taken that
-    leave no single seat alone, if there are such. Example: 4 of the row `0000100000` (1 = taken) are its seats 1 to 4.
+    leave no single seat alone, if there are such; of these the nearest to the focal point, or to the row's middle.
+    Example: 4 of the row `0000100000` (1 = taken) are its seats 1 to 4.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -190,11 +191,13 @@ class BestAvailable(_message.Message):
     """How many seats, 1–1,000."""
     allow_split: _builtins.bool
     """If no so many are adjacent, take the largest groups that there are, the best first. Otherwise the request fails
-    with INSUFFICIENT_CAPACITY, which says how many are adjacent at most.
+    with INSUFFICIENT_CAPACITY, which says how many are adjacent at most. Of wheelchair places and their companion
+    seats groups are made first, then the ordinary seats are taken, beside them where they can be.
     """
     wheelchair_quantity: _builtins.int
     """How many of them are wheelchair places. The others are then companion seats beside these first, ordinary seats
-    next to them after that. 0 = neither wheelchair places nor companion seats are taken.
+    next to them after that. Seats that satisfy this best go before those further in front. 0 = neither wheelchair
+    places nor companion seats are taken.
     """
     restricted_view_allowed: _builtins.bool
     """Take seats with a restricted view too, after all others."""

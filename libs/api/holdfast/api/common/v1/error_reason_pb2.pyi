@@ -185,8 +185,9 @@ class Error(_message.Message):
         Metadata: `{"coupon_code": "SPRING", "coupon_id": "…"}`
         """
         INSUFFICIENT_CAPACITY: Error._Reason.ValueType  # 80
-        """FAILED_PRECONDITION. Fewer places are free than asked for.
-        Metadata: `{"section_id": "…", "available": "3", "inventory_version": "912", "next_change_time": "2026-05-01T12:04:00Z"}`
+        """FAILED_PRECONDITION. Fewer places are free than asked for. Of best available `adjacent` is how many of the seats that
+        it may take are side by side at most.
+        Metadata: `{"section_id": "…", "available": "3", "adjacent": "2", "inventory_version": "912", "next_change_time": "2026-05-01T12:04:00Z"}`
         """
         SEATS_TAKEN: Error._Reason.ValueType  # 81
         """FAILED_PRECONDITION. Some of the seats are not free.
@@ -522,8 +523,9 @@ class Error(_message.Message):
     Metadata: `{"coupon_code": "SPRING", "coupon_id": "…"}`
     """
     INSUFFICIENT_CAPACITY: Error.Reason.ValueType  # 80
-    """FAILED_PRECONDITION. Fewer places are free than asked for.
-    Metadata: `{"section_id": "…", "available": "3", "inventory_version": "912", "next_change_time": "2026-05-01T12:04:00Z"}`
+    """FAILED_PRECONDITION. Fewer places are free than asked for. Of best available `adjacent` is how many of the seats that
+    it may take are side by side at most.
+    Metadata: `{"section_id": "…", "available": "3", "adjacent": "2", "inventory_version": "912", "next_change_time": "2026-05-01T12:04:00Z"}`
     """
     SEATS_TAKEN: Error.Reason.ValueType  # 81
     """FAILED_PRECONDITION. Some of the seats are not free.

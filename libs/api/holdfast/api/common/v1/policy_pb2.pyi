@@ -99,6 +99,7 @@ class Rest(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     NO_CONTENT_FIELD_NUMBER: _builtins.int
     REVALIDATION_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
     location: _builtins.str
     """Present on RPCs that create: the answer is 201 and its Location this path, with fields of the
     response in braces: `/api/v1/holds/{hold.id}`. A replay of the same request answers 200.
@@ -107,16 +108,21 @@ class Rest(_message.Message):
     """The answer is 204 without a body."""
     revalidation: Global___Rest.Revalidation.ValueType
     """Whether GET answers 304 without a body to who sends the answer's etag as If-None-Match."""
+    shared: _builtins.bool
+    """Callers of the same organization with the same roles get the same answer, whoever they are: the gateway asks once
+    for all who ask at the same time.
+    """
     def __init__(
         self,
         *,
         location: _builtins.str = ...,
         no_content: _builtins.bool = ...,
         revalidation: Global___Rest.Revalidation.ValueType = ...,
+        shared: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "no_content", b"no_content", "revalidation", b"revalidation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location", b"location", "no_content", b"no_content", "revalidation", b"revalidation", "shared", b"shared"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -131,11 +137,16 @@ class FieldHint(_message.Message):
     INSTEAD_FIELD_NUMBER: _builtins.int
     FORMERLY_FIELD_NUMBER: _builtins.int
     NOT_BUILT_FIELD_NUMBER: _builtins.int
+    DECIMAL_FIELD_NUMBER: _builtins.int
     instead: _builtins.str
     """What to do instead of setting this output-only field: `call PublishEvent, StartSales, …`."""
     not_built: _builtins.bool
     """Accepted by the contract, not honoured yet: a request in which it is set is refused with NOT_BUILT_YET,
     whose metadata names the field. On a member of a oneof, that member; on a message, whatever is inside it.
+    """
+    decimal: _builtins.bool
+    """A string of digits, which JSON clients may also write as a plain number: `48.50`. It is read digit by digit as it
+    stands in the body, never as a binary fraction. A number with an exponent is refused.
     """
     @_builtins.property
     def formerly(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -147,10 +158,11 @@ class FieldHint(_message.Message):
         instead: _builtins.str = ...,
         formerly: _abc.Iterable[_builtins.str] | None = ...,
         not_built: _builtins.bool = ...,
+        decimal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["formerly", b"formerly", "instead", b"instead", "not_built", b"not_built"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decimal", b"decimal", "formerly", b"formerly", "instead", b"instead", "not_built", b"not_built"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -35,7 +35,9 @@ class SeatRow(_message.Message):
     RUNS_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     label: _builtins.str
-    """The row's label, 1–8 letters and digits, unique in its section; empty = the next one of the numbering."""
+    """The row's label, 1–8 letters and digits, unique in its section; empty = the next one of the numbering, of which
+    labels given here take none.
+    """
     offset: _builtins.int
     """How many places to the right of the section's left edge the row starts. Says which seats stand behind each other,
     and how far a seat is from the focal point.
@@ -81,7 +83,7 @@ class SeatRun(_message.Message):
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The seats' own labels from left to right, each 1–8 letters and digits, as many as there are seats; empty = the
-        next ones of the numbering. Unique in the row.
+        next ones of the numbering, of which labels given here take none. Unique in the row.
         """
 
     @_builtins.property
@@ -267,6 +269,7 @@ class FocalPoint(_message.Message):
     """Where the best seats look at, in places of the section's own grid: rows from the front, the first is 1; places from
     the left edge, the first is 1. Best available takes the seats nearest to it first, of equally near ones the one
     further in front, then further left. Without a focal point rows are taken from the front, each from its middle.
+    Distances are straight lines from the middle of the seats that are taken together, a row as long as a place.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

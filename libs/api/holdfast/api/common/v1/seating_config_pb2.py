@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from holdfast.api.common.v1 import policy_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_policy__pb2
 from holdfast.api.common.v1 import seat_layout_pb2 as holdfast_dot_api_dot_common_dot_v1_dot_seat__layout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+holdfast/api/common/v1/seating_config.proto\x12\x16holdfast.api.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(holdfast/api/common/v1/seat_layout.proto\"\xf1\x01\n\rSeatingConfig\x12\x18\n\x04rows\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x18\n\x04\x63ols\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x45\n\x08sections\x18\x03 \x03(\x0b\x32&.holdfast.api.common.v1.SeatingSectionB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xc8\x01\x12+\n\rcurrency_code\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^([A-Z]{3})?$\x12\x38\n\tnumbering\x18\x05 \x01(\x0b\x32%.holdfast.api.common.v1.SeatNumbering\"\xfb\x04\n\x0eSeatingSection\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x37\n\x05price\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^[0-9]{1,15}(\\.[0-9]{1,4})?$H\x00\x88\x01\x01\x12\x1f\n\x0bsubsections\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x18\n\x04rows\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x18\n\x04\x63ols\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12?\n\x0brow_layouts\x18\x06 \x03(\x0b\x32\x1f.holdfast.api.common.v1.SeatRowB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x38\n\tnumbering\x18\x07 \x01(\x0b\x32%.holdfast.api.common.v1.SeatNumbering\x12\x37\n\x0b\x66ocal_point\x18\x08 \x01(\x0b\x32\".holdfast.api.common.v1.FocalPoint\x12\x15\n\x04\x63ode\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12\x15\n\x04tier\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18\x32\x12:\n\nattributes\x18\x0b \x01(\x0b\x32&.holdfast.api.common.v1.SeatAttributes:\x99\x01\xbaH\x95\x01\x1a\x92\x01\n\x1fseating_section.rows_or_layouts\x12,give rows and cols, or row_layouts; not both\x1a\x41size(this.row_layouts) == 0 || (this.rows == 0 && this.cols == 0)B\x08\n\x06_priceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+holdfast/api/common/v1/seating_config.proto\x12\x16holdfast.api.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#holdfast/api/common/v1/policy.proto\x1a(holdfast/api/common/v1/seat_layout.proto\"\xf1\x01\n\rSeatingConfig\x12\x18\n\x04rows\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x18\n\x04\x63ols\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x45\n\x08sections\x18\x03 \x03(\x0b\x32&.holdfast.api.common.v1.SeatingSectionB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xc8\x01\x12+\n\rcurrency_code\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^([A-Z]{3})?$\x12\x38\n\tnumbering\x18\x05 \x01(\x0b\x32%.holdfast.api.common.v1.SeatNumbering\"\x83\x05\n\x0eSeatingSection\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12?\n\x05price\x18\x02 \x01(\tB+\xbaH r\x1e\x32\x1c^[0-9]{1,15}(\\.[0-9]{1,4})?$\xba\xb8\x19\x04\x18\x01 \x01H\x00\x88\x01\x01\x12\x1f\n\x0bsubsections\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x18\n\x04rows\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x18\n\x04\x63ols\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12?\n\x0brow_layouts\x18\x06 \x03(\x0b\x32\x1f.holdfast.api.common.v1.SeatRowB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x38\n\tnumbering\x18\x07 \x01(\x0b\x32%.holdfast.api.common.v1.SeatNumbering\x12\x37\n\x0b\x66ocal_point\x18\x08 \x01(\x0b\x32\".holdfast.api.common.v1.FocalPoint\x12\x15\n\x04\x63ode\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12\x15\n\x04tier\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18\x32\x12:\n\nattributes\x18\x0b \x01(\x0b\x32&.holdfast.api.common.v1.SeatAttributes:\x99\x01\xbaH\x95\x01\x1a\x92\x01\n\x1fseating_section.rows_or_layouts\x12,give rows and cols, or row_layouts; not both\x1a\x41size(this.row_layouts) == 0 || (this.rows == 0 && this.cols == 0)B\x08\n\x06_priceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,7 +45,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEATINGSECTION'].fields_by_name['name']._loaded_options = None
   _globals['_SEATINGSECTION'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030d'
   _globals['_SEATINGSECTION'].fields_by_name['price']._loaded_options = None
-  _globals['_SEATINGSECTION'].fields_by_name['price']._serialized_options = b'\272H r\0362\034^[0-9]{1,15}(\\.[0-9]{1,4})?$'
+  _globals['_SEATINGSECTION'].fields_by_name['price']._serialized_options = b'\272H r\0362\034^[0-9]{1,15}(\\.[0-9]{1,4})?$\272\270\031\004\030\001 \001'
   _globals['_SEATINGSECTION'].fields_by_name['subsections']._loaded_options = None
   _globals['_SEATINGSECTION'].fields_by_name['subsections']._serialized_options = b'\272H\007\032\005\030\310\001(\000'
   _globals['_SEATINGSECTION'].fields_by_name['rows']._loaded_options = None
@@ -59,8 +60,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEATINGSECTION'].fields_by_name['tier']._serialized_options = b'\272H\004r\002\0302'
   _globals['_SEATINGSECTION']._loaded_options = None
   _globals['_SEATINGSECTION']._serialized_options = b'\272H\225\001\032\222\001\n\037seating_section.rows_or_layouts\022,give rows and cols, or row_layouts; not both\032Asize(this.row_layouts) == 0 || (this.rows == 0 && this.cols == 0)'
-  _globals['_SEATINGCONFIG']._serialized_start=143
-  _globals['_SEATINGCONFIG']._serialized_end=384
-  _globals['_SEATINGSECTION']._serialized_start=387
-  _globals['_SEATINGSECTION']._serialized_end=1022
+  _globals['_SEATINGCONFIG']._serialized_start=180
+  _globals['_SEATINGCONFIG']._serialized_end=421
+  _globals['_SEATINGSECTION']._serialized_start=424
+  _globals['_SEATINGSECTION']._serialized_end=1067
 # @@protoc_insertion_point(module_scope)

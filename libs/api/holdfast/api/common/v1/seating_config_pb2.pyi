@@ -91,7 +91,7 @@ class SeatingSection(_message.Message):
     """The section's name, 1–100 characters."""
     price: _builtins.str
     """Price of one seat in major units of the currency: a decimal string, never negative; `0` is free. More decimals than
-    the currency has are refused. Absent = no price tier is made.
+    the currency has are refused. Absent = no price tier is made. In JSON a plain number will do as well.
     """
     subsections: _builtins.int
     """Into how many subsections it is split, all alike; 0 = one, without a number of its own."""

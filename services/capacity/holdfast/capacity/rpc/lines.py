@@ -1,0 +1,102 @@
+"""Lines that requests ask for: reading them, and asking for their prices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from holdfast.api.pricing.v1 import quote_service_pb2
+from holdfast.capacity.domain.placing import LineRequest
+from holdfast.common.errors import DomainError, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from holdfast.api.capacity.v1 import hold_service_pb2 as pb
+    from holdfast.capacity.domain.placing import PriceLock
+    from holdfast.capacity.rpc.events_of import EventsOf, Place
+    from holdfast.capacity.rpc.front import Front
+    from holdfast.common.rpc_call import Call
+
+
+def line_of(wanted: pb.PlaceHoldRequest | pb.HoldLineSelector, *, field: str) -> LineRequest:
+    """Read a line."""
+    labels = tuple(wanted.seats.labels) if wanted.HasField("seats") else ()
+    return LineRequest(
+        section_id=wanted.section_id,
+        schedule_id=wanted.schedule_id or None,
+        quantity=len(labels) or wanted.quantity,
+        tier_id=wanted.price_tier_id or None,
+        field=field,
+        labels=labels,
+        block_id=wanted.block_id or None,
+    )
+
+
+def lines_of(selectors: Iterable[pb.HoldLineSelector], *, field: str) -> tuple[LineRequest, ...]:
+    """Read lines of a repeated field."""
+    return tuple(line_of(each, field=f"{field}[{index}]") for index, each in enumerate(selectors))
+
+
+def check_blocks(lines: Iterable[LineRequest], call: Call) -> None:
+    """Raise PERMISSION_MISSING when a caller wants places of a block and may not have them."""
+    if any(line.block_id is not None for line in lines) and not call.principal.can("holds.manage"):
+        raise permission_missing("only staff and services hold from a block")
+
+
+def permission_missing(message: str) -> DomainError:
+    """Give the error of a caller who asks for what takes managing holds."""
+    return DomainError(Reason.PERMISSION_MISSING, message, metadata={"permission": "holds.manage"})
+
+
+def one_event(event_id: str, places: Sequence[Place]) -> str:
+    """Give the event of all lines, which is also the one named, if one is; LINES_SPAN_EVENTS."""
+    events = sorted({found for found, _ in places} | ({event_id} if event_id else set()))
+    if len(events) > 1:
+        raise DomainError(
+            Reason.LINES_SPAN_EVENTS,
+            "the lines belong to sections of more than one event",
+            metadata={"event_ids": ",".join(events)},
+        )
+    return events[0]
+
+
+async def lock_prices(  # noqa: PLR0913 (what is asked, and of whom)
+    front: Front,
+    events: EventsOf,
+    call: Call,
+    event_id: str,
+    lines: Sequence[LineRequest],
+    *,
+    fresh: bool,
+    others: Sequence[quote_service_pb2.LockPriceLine] = (),
+) -> tuple[tuple[LineRequest, ...], list[PriceLock]]:
+    """Ask pricing, for the dates that lines will be for: a tier may be for one date only. Also for `others`, as given.
+
+    A date that the request does not name is assumed here; whether it is the one is checked under the lock. A `fresh`
+    one is not taken from memory.
+    """
+    places = await events.sections(call, [line.section_id for line in lines])
+    dated = list(lines)
+    for index, (line, (_, of_section)) in enumerate(zip(lines, places, strict=True)):
+        if line.tier_id is not None and line.schedule_id is None:
+            date = of_section
+            if date is None:
+                date = await events.default_schedule(call, event_id, field=line.path("schedule_id"), fresh=fresh)
+            dated[index] = replace(line, schedule_id=date, assumed=of_section is None)
+    priced = [(index, line) for index, line in enumerate(dated) if line.tier_id is not None]
+    asked = [
+        quote_service_pb2.LockPriceLine(
+            price_tier_id=line.tier_id or "",
+            organization_id=call.organization_id,
+            event_id=event_id,
+            section_id=line.section_id,
+            schedule_id=line.schedule_id or "",
+            quantity=line.quantity,
+        )
+        for _, line in priced
+    ]
+    locks = await front.outside.lock_prices(call.organization_id, [*asked, *others])
+    for (index, line), lock in zip(priced, locks, strict=False):
+        dated[index] = replace(line, lock=lock)
+    return tuple(dated), locks[len(priced) :]

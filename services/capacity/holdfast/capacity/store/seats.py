@@ -1,0 +1,33 @@
+"""Claims of seats as rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import or_, select
+
+from holdfast.capacity.store.holds import LIVE_STATES, voided
+from holdfast.capacity.store.tables import holds, seat_claims
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from holdfast.common.database import Transaction
+
+
+async def ended(transaction: Transaction, section_id: str, at: datetime) -> list[int]:
+    """Return the seats of a section whose holds ended, by time or by a void, and were not tidied up."""
+    result = await transaction.execute(
+        select(seat_claims.c.seat_index)
+        .join(
+            holds,
+            (holds.c.organization_id == seat_claims.c.organization_id) & (holds.c.id == seat_claims.c.hold_id),
+        )
+        .where(
+            seat_claims.c.organization_id == transaction.organization_id,
+            seat_claims.c.section_id == section_id,
+            holds.c.state.in_(LIVE_STATES),
+            or_(holds.c.expire_time <= at, voided(transaction)),
+        )
+    )
+    return [row.seat_index for row in result]
