@@ -19,7 +19,7 @@ from tests.contract.test_not_built import PREFIX, listed
 from tests.e2e.hold_states import TRANSITIONS
 from tests.e2e.hold_vectors import HOLDS
 from tests.e2e.place_vectors import PLACES
-from tests.e2e.vectors import CALLERS, Call, Race, Step, Vector
+from tests.e2e.vectors import CALLERS, Call, Race, Step, Vector, place, show
 from tests.support.mesh import key
 from tests.support.show import post
 from tests.support.transports import RPCS, Answer, Caller, Rest, Stubs, Transport
@@ -186,3 +186,21 @@ def test_vector(vector: Vector, stages: Stages) -> None:
 
 def test_every_vector_has_a_name_of_its_own() -> None:
     assert len({vector.given for vector in VECTORS}) == len(VECTORS)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        place("H", 2, gives={"hold.lines.0.quantity": 3}),
+        place("H", 2, refused="INSUFFICIENT_CAPACITY"),
+        place("H", 2, replayed=True),
+        place("H", 11, refused="INSUFFICIENT_CAPACITY", tells={"available": "9"}),
+        place("H", 0, refused="VALIDATION_FAILED", names=("customer_id",)),
+        Race((place("A", 1), place("B", 1)), wins=1, refused="INSUFFICIENT_CAPACITY"),
+    ],
+    ids=["value", "no refusal", "no replay", "metadata", "field", "race"],
+)
+def test_a_vector_that_expects_something_else_fails(wrong: Step, stages: Stages) -> None:
+    vector = Vector("wrong", show(10), (wrong,))
+    with pytest.raises(AssertionError):
+        stages.of(vector).run(vector.steps)
