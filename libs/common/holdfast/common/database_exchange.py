@@ -44,6 +44,14 @@ _prepared: WeakKeyDictionary[Driver, dict[tuple[str, tuple[int, ...]], bytes]] =
 """What a connection has prepared: the name, by SQL and types of the values."""
 
 
+async def forget(driver: Driver) -> None:
+    """Drop what a connection has prepared. After a rollback psycopg drops all that there is, if it prepared anything."""
+    names = _prepared.get(driver)
+    if names and not driver.closed:
+        names.clear()
+        await driver.execute("DEALLOCATE ALL")
+
+
 async def exchange(driver: Driver, statements: Iterable[Statement]) -> list[Rows]:
     """Send statements together and give the rows of each.
 
@@ -61,7 +69,6 @@ async def exchange(driver: Driver, statements: Iterable[Statement]) -> list[Rows
             raise
     failed = next((result for result in results if result.status == ExecStatus.FATAL_ERROR), None)
     if failed is not None:
-        names.clear()  # which of them the server took is not worth finding out
         raise errors.error_from_result(failed, encoding=driver.info.encoding)
     transformer: Adapter = Transformer(driver)
     return [_rows(transformer, result) for result in results]
