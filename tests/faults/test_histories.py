@@ -38,7 +38,8 @@ def told(  # noqa: PLR0913 (a line of a history)
         code=said if outcome == "fail" else "",
         attempts=1,
         answers=("a",),
-        target=SEAT,
+        targets=(SEAT,),
+        named=("A-1",) if said == TAKEN else (),
         ttl_seconds=TTL if op == "place" else 0.0,
         state=(said or states[op]) if outcome == "ok" else "",
     )
