@@ -163,7 +163,7 @@ def _expiries(history: Sequence[Operation]) -> list[tuple[Target, Step]]:
     """Give when each hold's time is over, for each seat that it had.
 
     It lasts as long as was said when it was placed, when it was extended last, or when payment began, whatever is
-    latest; payment begins once in these histories.
+    latest; payment begins once in these histories. What lets it last longer cannot happen when it is over.
     """
     by_hold: dict[str, list[Operation]] = defaultdict(list)
     for each in history:
@@ -171,17 +171,27 @@ def _expiries(history: Sequence[Operation]) -> list[tuple[Target, Step]]:
             by_hold[each.hold].append(each)
     found = []
     for hold, operations in by_hold.items():
-        lasting = [each for each in operations if each.ttl_seconds]
-        certain = [each for each in lasting if each.outcome == "ok"] or lasting
+        lasting = sorted((each for each in operations if each.ttl_seconds), key=lambda each: each.invoke)
         if not lasting:
             continue
+        ends = [math.inf if each.outcome == "unknown" else each.complete + each.ttl_seconds for each in lasting]
+        certain = [each for each in lasting if each.outcome == "ok"] or lasting
         begin = max(each.invoke + each.ttl_seconds for each in certain) - SLACK_SECONDS
-        unknown = any(each.outcome == "unknown" for each in lasting)
-        end = math.inf if unknown else max(each.complete + each.ttl_seconds for each in lasting) + SLACK_SECONDS
+        end = max(ends) + SLACK_SECONDS
         for each in operations:
             for target in {"place": each.targets, "change": each.takes}.get(each.op, ()):
                 optional = each.outcome == "unknown"
                 found.append((target, Step(f"expiry of {hold}", begin, end, _expire(hold), optional=optional)))
+        late = [
+            each
+            for number, each in enumerate(lasting)
+            if number and each.outcome == "ok" and each.invoke > max(ends[:number]) + SLACK_SECONDS
+        ]
+        found += [
+            (target, Step(f"{each.op} {hold} ok, too late", each.invoke, each.complete, lambda _: None))
+            for each in late
+            for target in each.targets
+        ]
     return found
 
 
