@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
 from holdfast.capacity.domain.changing import ChangeRequest
-from holdfast.capacity.domain.layouts import Layout
 from holdfast.capacity.domain.parts import PartRequest
-from holdfast.capacity.domain.placing import LineRequest, PlaceRequest
-from holdfast.capacity.domain.seat_rows import Numbers, Row, SeatRun
+from holdfast.capacity.domain.placing import LineRequest
 from holdfast.capacity.operations.access import Viewer
 from holdfast.capacity.operations.changing import ChangeHold
-from holdfast.capacity.operations.holds import PlaceHold
 from holdfast.common.errors import Reason
 from holdfast.common.idempotency import RequestKey
 from holdfast.common.ids import new_id
 from tests.integration.capacity.conftest import refused, running, state_of, until
 from tests.integration.capacity.racing import outcomes, reasons
 from tests.integration.capacity.test_expiry import over
+from tests.integration.capacity.test_seats import claims, seated, take, taken
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -271,47 +268,37 @@ async def test_an_attempt_after_an_unknown_commit_finds_what_the_one_before_did(
 
 
 async def test_seats_change_hands_in_one_commit(capacity: Capacity) -> None:
-    """A seat that a hold gives back is another's in the same commit, and the claims say so."""
-    section = await capacity.on_sale(4)
-    layout = Layout(rows=(Row(label="A", runs=(SeatRun(place=1, labels=(Numbers(1, 1, 4),)),)),))
-    capacity.change(
-        "UPDATE capacity.sections SET kind = 'SEATED', row_layout = %s::jsonb, taken = '\\x00' WHERE id = %s",
-        json.dumps(layout.to_json()),
-        section.id,
-    )
+    """A seat that one hold gives back is another's in the same commit, and the claims say so."""
+    section = await seated(capacity, rows=1, cols=4)
+    one, other = await take(capacity, section.id, "A-1", "A-2"), await take(capacity, section.id, "A-3")
 
-    def wanted(*labels: str) -> LineRequest:
-        return LineRequest(section.id, None, len(labels), labels=labels)
+    def swap(given: str, *added: str) -> dict[str, Any]:
+        return {
+            "release_lines": [{"number": 1, "seats": {"labels": [given]}}],
+            "add_lines": [{"section_id": section.id, "seats": {"labels": added}}],
+        }
 
-    def placing(*labels: str) -> PlaceHold:
-        return PlaceHold(PlaceRequest(new_id(), section.event_id, "user:buyer", "user:buyer", (wanted(*labels),)))
-
-    def changing(hold_id: str, given: tuple[str, ...], *added: str) -> ChangeHold:
-        request = ChangeRequest((PartRequest(1, None, given),), (wanted(*added),), prices={})
-        return ChangeHold(hold_id, "user:buyer", request, VIEWER, key())
-
-    async with capacity.engine_of_the_service() as submit:
-        one = (await submit(section.event_id, placing("A-1", "A-2"))).hold
-        other = (await submit(section.event_id, placing("A-3"))).hold
-        taken = await refused(submit(section.event_id, changing(one.hold_id, ("A-1",), "A-1", "A-3")))
-        assert (taken.reason, taken.metadata["seats"]) == (Reason.SEATS_TAKEN, "A-3")
-        # Both in one batch: what the first gives back, the second takes.
-        moved, followed = await asyncio.gather(
-            submit(section.event_id, changing(one.hold_id, ("A-1",), "A-4")),
-            submit(section.event_id, changing(other.hold_id, ("A-3",), "A-3", "A-1")),
-        )
-    assert [line.labels for line in moved.hold.lines] == [("A-2",), ("A-4",)]
-    assert [line.labels for line in followed.hold.lines] == [("A-3", "A-1")]
-    assert followed.hold.lines[0].number == 2
-    claims = capacity.rows(
-        "SELECT seat_index, hold_id FROM capacity.seat_claims WHERE section_id = %s ORDER BY seat_index", section.id
-    )
-    assert claims == [(0, other.hold_id), (1, one.hold_id), (2, other.hold_id), (3, one.hold_id)]
-    assert capacity.rows("SELECT taken FROM capacity.sections WHERE id = %s", section.id) == [(b"\x0f",)]
-    assert (await capacity.hold(one.hold_id)).lines[1].seats == ["A-4"]
-    released = await change(
-        capacity, await capacity.hold(other.hold_id), release_lines=[{"number": 2, "seats": {"labels": ["A-1"]}}]
-    )
-    assert [list(line.seats) for line in released.hold.lines] == [["A-3"]]
+    gone = await refused(change(capacity, one, **swap("A-1", "A-1", "A-3")))
+    assert (gone.reason, gone.metadata["seats"]) == (Reason.SEATS_TAKEN, "A-3")
+    foreign = await refused(change(capacity, one, **swap("A-3", "A-4")))
+    assert (foreign.reason, foreign.metadata["seats"]) == (Reason.LINE_EXCEEDED, "A-3")
+    unknown = await refused(change(capacity, one, **swap("A-1", "Z-9")))
+    assert unknown.reason is Reason.SEAT_NOT_FOUND
+    with capacity.holding(section.event_id):
+        calls = []
+        for hold, fields in ((one, swap("A-1", "A-4")), (other, swap("A-3", "A-3", "A-1"))):
+            calls.append(asyncio.create_task(change(capacity, hold, **fields)))
+            await capacity.until_in_flight(len(calls))
+    moved, followed = await outcomes(*calls)
+    assert [list(line.seats) for line in moved.hold.lines] == [["A-2"], ["A-4"]]
+    assert [(line.number, list(line.seats)) for line in followed.hold.lines] == [(2, ["A-3", "A-1"])]
+    assert claims(capacity, section.id) == {0: other.id, 1: one.id, 2: other.id, 3: one.id}
+    assert taken(capacity, section.id) == {0, 1, 2, 3}
+    part = {"number": 2, "seats": {"labels": ["A-1"]}}
+    left = (await change(capacity, other, release_lines=[part])).hold
+    assert [list(line.seats) for line in left.lines] == [["A-3"]]
+    assert taken(capacity, section.id) == {1, 2, 3}
+    (told,) = (await capacity.journal(section.event_id))[-1].seats
+    assert (list(told.indexes), told.taken) == ([0], False)
     assert (await capacity.read(section.id)).held == 3
     await capacity.check(section.event_id)

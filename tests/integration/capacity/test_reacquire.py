@@ -12,6 +12,7 @@ from holdfast.common.ids import new_id
 from tests.integration.capacity.conftest import refused, running, state_of
 from tests.integration.capacity.racing import outcomes, reasons
 from tests.integration.capacity.test_expiry import over
+from tests.integration.capacity.test_seats import claims, seated, take
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,3 +164,51 @@ async def test_a_hold_that_lives_or_ended_otherwise_is_not_reacquired(capacity: 
     await capacity.change_event(section.event_id, state="CANCELLED")
     assert (await refused(reacquire(capacity, foreign))).reason is Reason.EVENT_CANCELLED
     await capacity.check(section.event_id)
+
+
+async def test_the_same_seats_are_sold_or_none(capacity: Capacity) -> None:
+    section = await seated(capacity, rows=1, cols=4)
+    hold, lost = [
+        await take(capacity, section.id, *labels, hold_ttl_seconds=1) for labels in (("A-1", "A-2"), ("A-3",))
+    ]
+    await over(capacity, lost.id)
+    await take(capacity, section.id, "A-3", buyer="user:other")
+    gone = await refused(reacquire(capacity, lost))
+    assert (gone.reason, gone.metadata["hold_id"]) == (Reason.HOLD_EXPIRED, lost.id)
+    sold = (await reacquire(capacity, hold)).hold
+    assert [list(line.seats) for line in sold.lines] == [["A-1", "A-2"]]
+    assert {seat: owner for seat, owner in claims(capacity, section.id).items() if seat < 2} == {0: sold.id, 1: sold.id}
+    await capacity.check(section.event_id)
+
+
+async def test_availability_follows_whatever_becomes_of_holds(capacity: Capacity) -> None:
+    """What is kept in memory and fed by the journal says what the rows say, after every kind of change."""
+    event_id = await capacity.event()
+    floor, balcony = await capacity.section(event_id, 10), await capacity.section(event_id, 10)
+
+    async def agree() -> None:
+        told = (await capacity.call("GetAvailability", event_id=event_id)).availability
+        seen = {each.section_id: (each.available, each.held, each.pending, each.sold) for each in told.sections}
+        for section in (floor, balcony):
+            row = await capacity.read(section.id)
+            assert seen[section.id] == (row.available, row.held, row.pending, row.sold)
+
+    await agree()
+    hold, paying = [await capacity.place(floor.id, 3) for _ in range(2)]
+    swap: dict[str, Any] = {
+        "release_lines": [{"number": 1, "quantity": 2}],
+        "add_lines": [{"section_id": balcony.id, "quantity": 4}],
+    }
+    await capacity.call("ChangeHold", role="buyer", hold_id=hold.id, **swap)
+    await agree()
+    await capacity.call("ExtendHold", role="buyer", hold_id=hold.id, hold_ttl_seconds=1800)
+    await capacity.call("BeginPayment", role="buyer", hold_id=paying.id)
+    await agree()
+    gone = await late(capacity, balcony.id, 2)
+    await agree()
+    await reacquire(capacity, gone)
+    await agree()
+    await capacity.call("ConfirmHold", role="buyer", hold_id=paying.id)
+    await capacity.call("ReleaseHold", role="buyer", hold_id=hold.id)
+    await agree()
+    await capacity.check(event_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from holdfast.capacity import convert
+from holdfast.capacity import journal_messages
 from holdfast.capacity.domain.blocks import Block, BlockKind
 from holdfast.capacity.domain.changing import ChangeRequest, OtherPriceError, change, shrunk
 from holdfast.capacity.domain.controls import EventState
@@ -204,7 +204,7 @@ def test_lines_that_stay_keep_their_price_and_what_is_left_gets_its_own() -> Non
     (released,) = stock.released_lines["hold"]
     assert released.price is not None
     assert (released.price.total, released.price.price_tier_id) == (Money(-2000, "USD"), "tier")
-    row = convert.change_message(stock, ()).holds[0].released_lines[0]
+    row = journal_messages.change_message(stock, ()).holds[0].released_lines[0]
     assert (row.number, row.quantity, row.total_minor) == (1, 1, -2000)
 
 
@@ -282,7 +282,7 @@ def test_one_seat_for_another_and_the_same_seat_again() -> None:
     assert seating.taken == 0b1110
     assert seating.claims == {2: SeatOwner(hold_id="hold"), 3: SeatOwner(hold_id="hold")}
     assert seating.freed_rows == [2]
-    (told,) = convert.change_message(stock, ()).seats
+    (told,) = journal_messages.change_message(stock, ()).seats
     assert (list(told.indexes), told.taken) == ([3], True)
     assert stock.sections["floor"].counters.held == 3
 
@@ -432,7 +432,7 @@ def test_changes_of_one_commit_add_up() -> None:
     second = change(stock, first, asked(part(1, 1), add=(4,)))
     assert [(line.number, line.quantity) for line in second.lines] == [(1, 2), (2, 4)]
     assert [line.quantity for line in stock.released_lines["hold"]] == [2, 1]
-    (told,) = convert.change_message(stock, ()).holds
+    (told,) = journal_messages.change_message(stock, ()).holds
     assert [place.quantity for place in told.before.places] == [5]
     assert [line.quantity for line in told.lines] == [2, 4]
     assert stock.sections["floor"].counters.held == 6

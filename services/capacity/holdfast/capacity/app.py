@@ -15,6 +15,7 @@ from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
 from holdfast.capacity.rpc.batches import BatchServicer
+from holdfast.capacity.rpc.blocks import BlockServicer
 from holdfast.capacity.rpc.changing import ChangeServicer
 from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.front import Front
@@ -22,6 +23,7 @@ from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
 from holdfast.capacity.rpc.lifecycle import LifecycleServicer
 from holdfast.capacity.rpc.placing import Placing
+from holdfast.capacity.rpc.sales import SaleServicer
 from holdfast.capacity.rpc.seating import SeatingServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.store.journal import JournalSource
@@ -119,7 +121,7 @@ class CapacityApp:
         events = EventsOf(front)
         placing = Placing(front, events)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
-        self.server.add(sections, SectionServicer(front, events), SeatingServicer(front))
+        self.server.add(sections, SectionServicer(front, events), SeatingServicer(front), BlockServicer(front, events))
         holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
         door = self.server.item_door(holds.methods_by_name["PlaceHold"])
         self.server.add(
@@ -128,6 +130,7 @@ class CapacityApp:
             BatchServicer(holding.place_hold, door=door, shortcut=placing),
             LifecycleServicer(front, events),
             ChangeServicer(front, events),
+            SaleServicer(front, events),
         )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
         self.server.add(inventory, InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake))

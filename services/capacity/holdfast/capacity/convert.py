@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from holdfast.api.capacity.v1 import block_pb2, hold_pb2, messages_pb2, seat_map_pb2, section_pb2
+from holdfast.api.capacity.v1 import block_pb2, hold_pb2, section_pb2
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2
 from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
 from holdfast.capacity.convert_seating import focal_point_message, layout_message
-from holdfast.capacity.domain.bitmaps import indexes_of
+from holdfast.capacity.domain.blocks import BlockKind
 from holdfast.capacity.domain.controls import (
     HOLD_TTL_SECONDS_DEFAULT,
     HOLD_TTL_SECONDS_MAX,
@@ -21,22 +21,24 @@ from holdfast.capacity.domain.controls import (
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
 from holdfast.capacity.domain.parts import PartRequest
 from holdfast.capacity.domain.placing import PriceLock
+from holdfast.capacity.domain.sales import ReturnTo, SaleState, sum_of
 from holdfast.common.errors import DomainError, Reason, invalid
 from holdfast.common.protobuf import from_money, optional_datetime, to_datetime, to_money, to_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import MutableSequence, Sequence
+    from collections.abc import Iterable
 
     from holdfast.capacity.domain.blocks import Block
-    from holdfast.capacity.domain.inventory import Inventory
     from holdfast.capacity.domain.layouts import Layout
-    from holdfast.capacity.domain.sales import Sale
-    from holdfast.capacity.domain.sections import Counters, Crossing, Section
+    from holdfast.capacity.domain.sales import Sale, SaleReturn
+    from holdfast.capacity.domain.sections import Counters, Section
 
 _KIND: Final = section_pb2.Section.Kind
 _HOLD_STATE: Final = hold_pb2.Hold.State
 _HOLD_STATES: Final = {state: hold_pb2.Hold.State.Value(state.value) for state in HoldState}
 _SALE_STATE: Final = hold_pb2.Sale.State
+_RETURN_TO: Final = hold_pb2.SaleReturn.ReturnTo
+_BLOCK_KIND: Final = block_pb2.Block.Kind
 
 
 def controls_of(message: event_pb2.EventControls) -> EventControls:
@@ -135,11 +137,9 @@ def left_price_line(organization_id: str, hold: Hold, line: Line, quantity: int)
 
 
 def section_message(
-    section: Section, organization_id: str, *, untidied: tuple[int, int], layout: Layout | None
+    section: Section, organization_id: str, *, counters: Counters, layout: Layout | None
 ) -> section_pb2.Section:
-    """Give a section as callers see it: places of holds whose time is over, (held, pending), are available."""
-    counters = section.counters
-    held, pending = untidied
+    """Give a section with its counters as callers see them."""
     return section_pb2.Section(
         id=section.section_id,
         organization_id=organization_id,
@@ -151,9 +151,9 @@ def section_message(
         kind=_KIND.Value(section.kind.value),
         tier=section.tier,
         total=counters.total,
-        available=counters.available + held + pending,
-        held=counters.held - held,
-        pending=counters.pending - pending,
+        available=counters.available,
+        held=counters.held,
+        pending=counters.pending,
         sold=counters.sold,
         blocked=counters.blocked,
         buffer=counters.buffer,
@@ -211,9 +211,11 @@ def hold_message(hold: Hold, organization_id: str) -> hold_pb2.Hold:
     return message
 
 
-def sale_message(sale: Sale, organization_id: str) -> hold_pb2.Sale:
-    """Give a sale."""
-    return hold_pb2.Sale(
+def sale_message(sale: Sale, organization_id: str, *, returns: Iterable[SaleReturn] = ()) -> hold_pb2.Sale:
+    """Give a sale, with what came back of it."""
+    returns = tuple(returns)
+    returned_total = sum_of(line.amount for each in returns for line in each.lines)
+    message = hold_pb2.Sale(
         id=sale.sale_id,
         organization_id=organization_id,
         event_id=sale.event_id,
@@ -225,12 +227,39 @@ def sale_message(sale: Sale, organization_id: str) -> hold_pb2.Sale:
         total=None if sale.total is None else to_money(sale.total),
         create_time=to_timestamp(sale.create_time),
         etag=sale.etag,
+        update_time=to_timestamp(sale.update_time or sale.create_time),
+        returns=[return_message(each) for each in returns],
+        returned_total=None if returned_total is None else to_money(returned_total),
     )
+    for line, told in zip(sale.lines, message.lines, strict=True):
+        returned, exchanged = sale.returned_of(line), sale.exchanged_of(line)
+        told.returned_quantity = returned.quantity
+        told.returned_seats.extend(line.labels_of(returned.seats))
+        told.exchanged_quantity = exchanged.quantity
+        told.exchanged_seats.extend(line.labels_of(exchanged.seats))
+    return message
 
 
-def hold_state(value: hold_pb2.Hold.State.ValueType) -> HoldState:
-    """Read a hold's state from a request."""
-    return HoldState(_HOLD_STATE.Name(value))
+def return_message(made: SaleReturn) -> hold_pb2.SaleReturn:
+    """Give a return."""
+    return hold_pb2.SaleReturn(
+        id=made.return_id,
+        lines=[
+            hold_pb2.ReturnedLine(
+                number=line.number,
+                quantity=line.quantity,
+                seats=line.labels,
+                amount=None if line.amount is None else to_money(line.amount),
+                block_id=line.block_id or "",
+            )
+            for line in made.lines
+        ],
+        return_to=_RETURN_TO.Value(made.return_to.value),
+        amount=None if made.amount is None else to_money(made.amount),
+        note=made.note,
+        actor=made.actor,
+        create_time=to_timestamp(made.create_time),
+    )
 
 
 def part_of(message: hold_pb2.LinePart, *, field: str) -> PartRequest:
@@ -244,157 +273,42 @@ def part_of(message: hold_pb2.LinePart, *, field: str) -> PartRequest:
     )
 
 
-def _add_amounts(amounts: MutableSequence[messages_pb2.LineAmount], lines: Sequence[Line]) -> None:
-    """Add lines. Fields are set only where they say something: there are hundreds of lines in a batch."""
-    for line in lines:
-        amount = messages_pb2.LineAmount(number=line.number, section_id=line.section_id, quantity=line.quantity)
-        if line.schedule_id is not None:
-            amount.schedule_id = line.schedule_id
-        if line.labels:
-            amount.seats.extend(line.labels)
-        if line.block_id is not None:
-            amount.block_id = line.block_id
-        price = line.price
-        if price is not None:
-            amount.price_tier_id = price.price_tier_id
-            amount.price_tier_version = price.price_tier_version
-            amount.currency_code = price.total.currency_code
-            amount.total_minor = price.total.minor
-        amounts.append(amount)
-
-
-def totals_message(counters: Counters) -> messages_pb2.InventoryTotals:
-    """Give an event's sums."""
-    return messages_pb2.InventoryTotals(
-        total=counters.total,
-        held=counters.held,
-        pending=counters.pending,
-        sold=counters.sold,
-        blocked=counters.blocked,
-    )
-
-
-def _hold_change(
-    hold: Hold, *, before: Hold | None = None, void_version: int = 0, released: Sequence[Line] = ()
-) -> messages_pb2.HoldChange:
-    """Give what a commit did to a hold; `before` is None of one that it placed, `released` what it gave back."""
-    change = messages_pb2.HoldChange(
-        hold_id=hold.hold_id,
-        state=_HOLD_STATES[hold.state],
-        customer_id=hold.customer_id,
-        expire_time=to_timestamp(hold.expire_time),
-        order_reference=hold.order_reference,
-        placed_by=hold.placed_by,
-    )
-    _add_amounts(change.lines, hold.lines)
-    if hold.replaces_hold_id is not None:
-        change.replaces_hold_id = hold.replaces_hold_id
-    if before is not None:
-        change.before.CopyFrom(_hold_before(before, hold))
-        change.void_version = void_version
-        _add_amounts(change.released_lines, released)
-    return change
-
-
-def _sale_change(sale: Sale) -> messages_pb2.SaleChange:
-    change = messages_pb2.SaleChange(
-        sale_id=sale.sale_id,
-        hold_id=sale.hold_id,
-        state=_SALE_STATE.Value(sale.state.value),
-        customer_id=sale.customer_id,
-        order_reference=sale.order_reference,
-    )
-    _add_amounts(change.lines, sale.lines)
-    return change
-
-
-def _hold_before(before: Hold, now: Hold) -> messages_pb2.HoldBefore:
-    places = _places_of(before.lines)
-    changed = places != _places_of(now.lines)
-    return messages_pb2.HoldBefore(
-        state=_HOLD_STATES[before.state],
-        expire_time=to_timestamp(before.expire_time),
-        places=[
-            messages_pb2.SectionPlaces(section_id=section_id, block_id=block_id, quantity=quantity)
-            for (section_id, block_id), quantity in (places.items() if changed else ())
-        ],
-    )
-
-
-def _places_of(lines: Sequence[Line]) -> dict[tuple[str, str], int]:
-    """Add up the places of lines by section and block."""
-    sums: dict[tuple[str, str], int] = {}
-    for line in lines:
-        key = (line.section_id, line.block_id or "")
-        sums[key] = sums.get(key, 0) + line.quantity
-    return sums
-
-
-def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing]]) -> messages_pb2.InventoryChanged:
-    """Give the journal's row of a commit."""
-    kinds = messages_pb2.ThresholdCrossing.Kind
-    return messages_pb2.InventoryChanged(
-        event_id=inventory.event_id,
-        organization_id=inventory.organization_id,
-        version=inventory.next_version,
-        sections=[
-            section_pb2.SectionCounters(
-                section_id=section.section_id,
-                total=section.counters.total,
-                held=section.counters.held,
-                pending=section.counters.pending,
-                sold=section.counters.sold,
-                blocked=section.counters.blocked,
-                schedule_id=section.schedule_id or "",
-                active=section.active,
-                buffer=section.counters.buffer,
-                deleted=section.delete_time is not None,
-                revision=section.revision,
-            )
-            for section in inventory.touched_sections()
-        ],
-        holds=[
-            *(_hold_change(hold) for hold in inventory.holds.made),
-            *(
-                _hold_change(
-                    hold,
-                    before=inventory.holds.before[hold.hold_id],
-                    void_version=inventory.void_versions.get(hold.hold_id, 0),
-                    released=inventory.released_lines.get(hold.hold_id, ()),
-                )
-                for hold in inventory.holds.changed
-            ),
-        ],
-        sales=[_sale_change(sale) for sale in (*inventory.sales.made, *inventory.sales.changed)],
-        totals=totals_message(inventory.counters),
-        crossings=[
-            messages_pb2.ThresholdCrossing(kind=kinds.Value(kind.value), section_id=section_id)
-            for section_id, kind in crossings
-        ],
-        controls_version=inventory.controls.version,
-        occur_time=to_timestamp(inventory.at),
-        blocks=[_block_change(block) for block in (*inventory.blocks.made, *inventory.blocks.changed)],
-        seats=_seat_changes(inventory),
-    )
-
-
-def _block_change(block: Block) -> messages_pb2.BlockChange:
-    return messages_pb2.BlockChange(
-        block_id=block.block_id,
+def block_message(block: Block, organization_id: str) -> block_pb2.Block:
+    """Give a block."""
+    return block_pb2.Block(
+        id=block.block_id,
+        organization_id=organization_id,
+        event_id=block.event_id,
         section_id=block.section_id,
-        kind=block_pb2.Block.Kind.Value(block.kind.value),
+        kind=_BLOCK_KIND.Value(block.kind.value),
         quantity=block.quantity,
         seats=block.labels,
-        ended=block.ended,
+        initial_quantity=block.initial_quantity,
+        taken_quantity=block.taken_quantity,
+        note=block.note,
         actor=block.actor,
+        create_time=to_timestamp(block.create_time),
+        update_time=to_timestamp(block.update_time),
+        end_time=None if block.end_time is None else to_timestamp(block.end_time),
+        etag=block.etag,
     )
 
 
-def _seat_changes(inventory: Inventory) -> list[seat_map_pb2.SeatChange]:
-    changes = []
-    for section_id, seating in sorted(inventory.seatings.items()):
-        now_taken, now_free = seating.taken & ~seating.before, seating.before & ~seating.taken
-        for seats, taken in ((now_taken, True), (now_free, False)):
-            if seats:
-                changes.append(seat_map_pb2.SeatChange(section_id=section_id, indexes=indexes_of(seats), taken=taken))
-    return changes
+def block_kind(value: block_pb2.Block.Kind.ValueType) -> BlockKind:
+    """Read a block's kind from a request; not said is HOUSE."""
+    return BlockKind(_BLOCK_KIND.Name(value)) if value else BlockKind.HOUSE
+
+
+def hold_state(value: hold_pb2.Hold.State.ValueType) -> HoldState:
+    """Read a hold's state from a request."""
+    return HoldState(_HOLD_STATE.Name(value))
+
+
+def sale_state(value: hold_pb2.Sale.State.ValueType) -> SaleState:
+    """Read a sale's state from a request."""
+    return SaleState(_SALE_STATE.Name(value))
+
+
+def return_to(value: hold_pb2.SaleReturn.ReturnTo.ValueType) -> ReturnTo:
+    """Read from a request where returned places go; not said is back to sale."""
+    return ReturnTo(_RETURN_TO.Name(value)) if value else ReturnTo.SALE

@@ -11,28 +11,24 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.holds import Hold, HoldState
+from holdfast.capacity.domain.journal_sizes import AIM_BYTES, SECTION_BYTES, block_bytes, claim_bytes, return_bytes
 from holdfast.capacity.domain.rows import Rows
-from holdfast.capacity.domain.sales import Sale, SaleState
+from holdfast.capacity.domain.sales import Sale, SaleReturn, SaleState
 from holdfast.capacity.domain.seats import SeatOwner
 from holdfast.capacity.domain.sections import Counters, Crossing, Section, crossings
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from holdfast.capacity.domain.blocks import Block
+    from holdfast.capacity.domain.blocks import Act, Block
     from holdfast.capacity.domain.controls import EventControls
     from holdfast.capacity.domain.holds import Line, Void
     from holdfast.capacity.domain.seats import Seating
 
 CHANGES_MAX: Final = 500
 """The most holds, the most sales and the most sections that one commit makes or brings up to date."""
-JOURNAL_BYTES_AIM: Final = 160 * 1024
-"""Where a commit stops taking in more, so that its row of the journal stays below 256 kB."""
-_CLAIM_BYTES: Final = 160
-_LINE_BYTES: Final = 192
-_SEAT_BYTES: Final = 6
 
 
 class TidyFirst(Exception):  # noqa: N818 (what is to be done; nothing failed)
@@ -43,29 +39,19 @@ class TidyFirst(Exception):  # noqa: N818 (what is to be done; nothing failed)
         self.event_id = event_id
 
 
-def journal_bytes(claim: Hold | Sale) -> int:
-    """Estimate, never too low, what a hold or a sale takes of the journal's row."""
-    total = _CLAIM_BYTES + 4 * (len(claim.customer_id) + len(claim.order_reference))
-    for line in claim.lines:
-        # A line, and the counters of a section that perhaps no other line touches; labels and indexes of seats.
-        total += 2 * _LINE_BYTES
-        if line.labels:
-            total += sum(4 * len(label) + _SEAT_BYTES for label in line.labels)
-    return total
-
-
 @dataclass(slots=True)
 class Inventory:
     """The state under the lock. `at` is the batch time, `version` the last committed one.
 
-    `sections` holds every section that the requests touch, `seatings` the seats of those that are seated. `expired` are
-    holds whose time is over and whose places still count as held, oldest first, of the sections that are short of
-    places; `more_expired` are those of which there may be more. `next_expire_times` tells by section when the next live
-    hold ends, where places stay short. `claimed` is how many tickets of a tier a customer has in live holds and sales,
-    of the pairs that the requests ask for. `due_time` is when something of the event is due. `released_lines` are by
-    hold the places that it gave back while it lives on, with what its price falls by. `void_versions` tells of
-    voided holds which commit ended them. `admits` and `open_dates` remember, for the requests of one batch, that the
-    event takes new holds, and the dates on sale that they ask for.
+    `sections` holds every section that the requests touch, deleted ones too, `seatings` the seats of those that are
+    seated. `expired` are holds whose time is over and whose places still count as held, oldest first, of the sections
+    and blocks that are short of places; `more_expired` are those of which there may be more. `next_expire_times` tells
+    by section when the next live hold ends, where places stay short. `claimed` is how many tickets of a tier a customer
+    has in live holds and sales, of the pairs that the requests ask for. `due_time` is when something of the event is
+    due. `released_lines` are by hold the places that it gave back while it lives on, with what its price falls by.
+    `void_versions` tells of voided holds which commit ended them, `block_acts` who did something to blocks.
+    `admits` and `open_dates` remember, for the requests of one batch, that the event takes new holds, and the dates on
+    sale that they ask for.
     """
 
     organization_id: str
@@ -92,6 +78,8 @@ class Inventory:
     settled_sections: set[str] = field(default_factory=set)
     relined_holds: set[str] = field(default_factory=set)
     released_lines: dict[str, list[Line]] = field(default_factory=dict)
+    returns: list[SaleReturn] = field(default_factory=list)
+    block_acts: dict[str, Act] = field(default_factory=dict)
     void_versions: dict[str, int] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
     controls_changed: bool = False
@@ -128,16 +116,22 @@ class Inventory:
         return (
             self.holds.changes >= CHANGES_MAX
             or self.sales.changes >= CHANGES_MAX
+            or self.blocks.changes >= CHANGES_MAX
             or len(self.changed_sections) >= CHANGES_MAX
-            or self.journal_bytes >= JOURNAL_BYTES_AIM
+            or self.journal_bytes >= AIM_BYTES
         )
 
     def section(self, section_id: str) -> Section:
         """Find a section of the event; SECTION_NOT_FOUND."""
         section = self.sections.get(section_id)
-        if section is None:
+        if section is None or section.deleted:
             raise DomainError(Reason.SECTION_NOT_FOUND, "there is no such section", metadata={"section_id": section_id})
         return section
+
+    @property
+    def standing_sections(self) -> list[Section]:
+        """Give the sections that are not deleted, of those that were read."""
+        return [section for section in self.sections.values() if not section.deleted]
 
     def put_section(self, section: Section, *, new: bool = False) -> None:
         """Take over a section that was made, or whose settings or total changed, and keep the event's sums."""
@@ -150,6 +144,15 @@ class Inventory:
         elif section.section_id not in self.new_sections:
             self.changed_sections.add(section.section_id)
             self.settled_sections.add(section.section_id)
+
+    def delete_section(self, section: Section) -> None:
+        """Take a section out of the event for good. Its row stays, with the last counters."""
+        self._count(section.counters, -1)
+        self.sections[section.section_id] = replace(
+            section, delete_time=self.at, update_time=self.at, revision=section.revision + 1
+        )
+        self.changed_sections.add(section.section_id)
+        self.settled_sections.add(section.section_id)
 
     def _count(self, part: Counters, sign: int) -> None:
         sums = self.counters
@@ -191,7 +194,7 @@ class Inventory:
         for line in hold.lines:
             self.claim(hold, line)
         self.live_holds += 1
-        self.journal_bytes += journal_bytes(hold)
+        self.journal_bytes += claim_bytes(hold)
         self.holds.make(hold.hold_id, hold)
 
     def claim(self, hold: Hold, line: Line) -> None:
@@ -201,7 +204,8 @@ class Inventory:
             self.move(line.section_id, held=quantity)
         else:
             self.move(line.section_id, held=quantity, blocked=-quantity)
-            self._change_block(line.block_id, -quantity, line, taken=quantity)
+            block = self.blocks.now[line.block_id]
+            self.put_block(block, block.less(quantity, line.seats, taken=quantity))
         if line.seats:
             self.seatings[line.section_id].claim(line.seats, SeatOwner(hold_id=hold.hold_id))
         self.count_claimed(hold.customer_id, line, quantity)
@@ -222,29 +226,22 @@ class Inventory:
             else:
                 seating.free(line.seats)
         if block is not None:
-            self._change_block(block.block_id, quantity if back else 0, line, taken=-quantity)
+            self.put_block(block, block.back(quantity, zip(line.seats, line.labels, strict=True)))
 
-    def _change_block(self, block_id: str, quantity: int, line: Line, *, taken: int) -> None:
-        block = before = self.blocks.now[block_id]
-        if line.seats and quantity:
-            keep = dict(zip(block.seats, block.labels, strict=True))
-            given = dict(zip(line.seats, line.labels, strict=True))
-            if quantity > 0:
-                keep |= given
-            else:
-                keep = {seat: label for seat, label in keep.items() if seat not in given}
-            block = replace(block, seats=tuple(sorted(keep)), labels=tuple(keep[seat] for seat in sorted(keep)))
-        self.blocks.change(
-            block_id,
-            replace(
-                block,
-                quantity=block.quantity + quantity,
-                taken_quantity=block.taken_quantity + taken,
-                update_time=self.at,
-                revision=block.revision + 1,
-            ),
-            before=before,
-        )
+    def make_block(self, block: Block, act: Act) -> None:
+        """Take over a new block, whose places were free or sold before."""
+        self.move(block.section_id, blocked=block.quantity)
+        if block.seats:
+            self.seatings[block.section_id].claim(block.seats, SeatOwner(block_id=block.block_id))
+        self.journal_bytes += block_bytes(block)
+        self.block_acts[block.block_id] = act
+        self.blocks.make(block.block_id, block)
+
+    def put_block(self, before: Block, now: Block) -> None:
+        """Take over another state of a block."""
+        if not self.blocks.touched(now.block_id):
+            self.journal_bytes += block_bytes(now)
+        self.blocks.change(now.block_id, now.changed(self.at), before=before)
 
     def count_claimed(self, customer_id: str, line: Line, quantity: int) -> None:
         """Keep the sums of what customers have, for the requests that come after."""
@@ -270,7 +267,7 @@ class Inventory:
     def put_hold(self, before: Hold, now: Hold) -> None:
         """Take over another state of a hold."""
         if not self.holds.touched(now.hold_id):
-            self.journal_bytes += journal_bytes(now)
+            self.journal_bytes += claim_bytes(now)
         self.holds.change(now.hold_id, now, before=before)
 
     def reline(self, hold: Hold, lines: tuple[Line, ...], *, given: Sequence[Line], taken: Sequence[Line]) -> Hold:
@@ -281,7 +278,7 @@ class Inventory:
         for line in taken:
             self.claim(hold, line)
         now = replace(hold, lines=lines, revision=hold.revision + 1)
-        self.journal_bytes += journal_bytes(replace(hold, lines=(*given, *taken)))
+        self.journal_bytes += claim_bytes(replace(hold, lines=(*given, *taken)))
         self.put_hold(hold, now)
         self.relined_holds.add(hold.hold_id)
         self.released_lines.setdefault(hold.hold_id, []).extend(given)
@@ -292,15 +289,36 @@ class Inventory:
 
         Stops before that when none is left, or when the commit is full.
         """
-        if not self.expired:
-            return
         counters = self.sections[section_id].counters
+        self._expire(
+            lambda hold: any(line.section_id == section_id for line in hold.lines),
+            enough=lambda: counters.available >= quantity,
+        )
+
+    def reclaim_seats(self, section_id: str, seats: int) -> None:
+        """Expire holds whose time is over and that have seats of a bitmap."""
+        self._expire(
+            lambda hold: bool(
+                seats & mask_of(seat for line in hold.lines if line.section_id == section_id for seat in line.seats)
+            )
+        )
+
+    def reclaim_block(self, block_id: str, quantity: int) -> None:
+        """Expire holds from a block whose time is over, oldest first, until so many places are in it again.
+
+        Stops before that when none is left, or when the commit is full.
+        """
+        self._expire(
+            lambda hold: any(line.block_id == block_id for line in hold.lines),
+            enough=lambda: self.blocks.now[block_id].quantity >= quantity,
+        )
+
+    def _expire(self, concerned: Callable[[Hold], bool], *, enough: Callable[[], bool] = lambda: False) -> None:
         kept: list[Hold] = []
         for hold in self.expired:
             if self.holds.now[hold.hold_id] is not hold:
                 continue  # an earlier request of the batch ended it
-            enough = counters.available >= quantity
-            if enough or self.full or all(line.section_id != section_id for line in hold.lines):
+            if self.full or enough() or not concerned(hold):
                 kept.append(hold)
             else:
                 self.end_over(hold)
@@ -313,33 +331,25 @@ class Inventory:
             return self.end(hold, HoldState.VOIDED, at=void.at, void=void)
         return self.end(hold, HoldState.EXPIRED, at=hold.expire_time)
 
-    def reclaim_seats(self, section_id: str, seats: int) -> None:
-        """Expire holds whose time is over and that have seats of a bitmap."""
-        kept: list[Hold] = []
-        for hold in self.expired:
-            if self.holds.now[hold.hold_id] is not hold:
-                continue
-            theirs = mask_of(seat for line in hold.lines if line.section_id == section_id for seat in line.seats)
-            if theirs & seats and not self.full:
-                self.end_over(hold)
-            else:
-                kept.append(hold)
-        self.expired = kept
-
     def close(self, section: Section) -> None:
         """Close a section: no holds from now on."""
-        self.journal_bytes += _LINE_BYTES
+        self.journal_bytes += SECTION_BYTES
         self.put_section(replace(section, active=False, revision=section.revision + 1, update_time=self.at))
 
     def cancel(self, sale: Sale, schedule_id: str | None) -> None:
         """Mark the lines of a date, or all lines, of a sale as cancelled. What is sold stays counted as sold."""
         known = self.sales.now.get(sale.sale_id, sale)
-        self.put_sale(known, known.cancelled(schedule_id))
+        self.put_sale(known, known.cancelled(schedule_id, at=self.at))
+
+    def add_return(self, made: SaleReturn) -> None:
+        """Take over what came back of a sale."""
+        self.journal_bytes += return_bytes(made)
+        self.returns.append(made)
 
     def put_sale(self, before: Sale, now: Sale) -> None:
         """Take over another state of a sale."""
         if not self.sales.touched(now.sale_id):
-            self.journal_bytes += journal_bytes(now)
+            self.journal_bytes += claim_bytes(now)
         self.sales.change(now.sale_id, now, before=before)
 
     def sell(self, hold: Hold, *, sale_id: str, order_reference: str) -> tuple[Hold, Sale]:
@@ -363,7 +373,7 @@ class Inventory:
             order_reference=reference,
         )
         self.put_hold(hold, confirmed)
-        self.journal_bytes += journal_bytes(sale)
+        self.journal_bytes += claim_bytes(sale)
         self.sales.make(sale_id, sale)
         return confirmed, sale
 

@@ -86,12 +86,22 @@ def _seats_taken(inventory: Inventory, line: Line, taken: int) -> DomainError:
 
 
 def _check_block_places(inventory: Inventory, line: Line) -> None:
-    block = inventory.blocks.now[line.block_id or ""]
+    block_id = line.block_id or ""
     if line.seats:
-        outside = mask_of(line.seats) & ~mask_of(block.seats)
+        outside = _seats_outside(inventory, line)
         if outside:
+            inventory.reclaim_seats(line.section_id, outside)
+            outside = _seats_outside(inventory, line)
+        if outside:
+            if inventory.untidied(line.section_id):
+                raise TidyFirst(inventory.event_id)
             raise _seats_taken(inventory, line, outside)
+    else:
+        inventory.reclaim_block(block_id, line.quantity)
+    block = inventory.blocks.now[block_id]
     if block.ended or block.quantity < line.quantity:
+        if not block.ended and (block_id in inventory.more_expired or inventory.untidied(line.section_id)):
+            raise TidyFirst(inventory.event_id)
         raise DomainError(
             Reason.INSUFFICIENT_CAPACITY,
             "fewer places are left in the block than asked for",
@@ -102,3 +112,8 @@ def _check_block_places(inventory: Inventory, line: Line) -> None:
                 "inventory_version": str(inventory.version),
             },
         )
+
+
+def _seats_outside(inventory: Inventory, line: Line) -> int:
+    """Give the seats of a line that are not in its block, as a bitmap."""
+    return mask_of(line.seats) & ~mask_of(inventory.blocks.now[line.block_id or ""].seats)

@@ -58,7 +58,7 @@ def apply_controls(inventory: Inventory, controls: EventControls, *, section_id:
 
 def close_sections(inventory: Inventory) -> bool:
     """Close the sections of an event that is cancelled, as many as a commit may; False when some are left."""
-    for section in list(inventory.sections.values()):
+    for section in inventory.standing_sections:
         if inventory.full:
             return False
         if section.active:
@@ -92,7 +92,8 @@ def check_maxima(inventory: Inventory, changed: Sequence[Section]) -> None:
     """
     controls = inventory.controls
     totals: dict[str | None, int] = {}
-    for section in ({**inventory.sections, **{each.section_id: each for each in changed}}).values():
+    standing = {each.section_id: each for each in inventory.standing_sections}
+    for section in (standing | {each.section_id: each for each in changed}).values():
         totals[section.schedule_id] = totals.get(section.schedule_id, 0) + section.counters.total
     _check(sum(totals.values()), EVENT_TOTAL_MAX, None)
     wide = totals.get(None, 0)

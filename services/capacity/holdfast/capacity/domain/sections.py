@@ -99,6 +99,11 @@ class Section:
         return self.kind is SectionKind.SEATED
 
     @property
+    def deleted(self) -> bool:
+        """Whether it is there for the journal and for returned sales only."""
+        return self.delete_time is not None
+
+    @property
     def etag(self) -> str:
         """Changes with every change of the settings."""
         return str(self.revision)

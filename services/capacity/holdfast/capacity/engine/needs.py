@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Needs:
     """Ids of what is needed; what there is not is simply not found.
 
-    `wanted` is how many places of a section the requests want together, `wanted_seats` the labels. `hold_keys` are
+    `wanted` is how many places of a section the requests want together, `wanted_seats` the labels, `wanted_of_blocks`
+    how many of the places that are in a block. `hold_keys` are
     (placed by, request id). `claimed` are pairs of customer and price tier. `again` tells that an earlier attempt of
     the same batch may have taken effect. `make` makes the row of an event that is seen for the first time.
     `more` reads what a command alone can say, once the rest is there.
@@ -38,6 +39,7 @@ class Needs:
     claimed: set[tuple[str, str]] = field(default_factory=set)
     wanted: dict[str, int] = field(default_factory=dict)
     wanted_seats: dict[str, set[str]] = field(default_factory=dict)
+    wanted_of_blocks: dict[str, int] = field(default_factory=dict)
     more: list[More] = field(default_factory=list)
 
     def want(self, section_id: str, quantity: int) -> None:
@@ -49,3 +51,8 @@ class Needs:
         """Add seats that a request wants."""
         self.want(section_id, len(labels))
         self.wanted_seats.setdefault(section_id, set()).update(labels)
+
+    def want_of_block(self, block_id: str, quantity: int) -> None:
+        """Add up the places that requests want of a block."""
+        self.blocks.add(block_id)
+        self.wanted_of_blocks[block_id] = self.wanted_of_blocks.get(block_id, 0) + quantity

@@ -20,7 +20,7 @@ from holdfast.capacity.store.arrays import plain, texts
 from holdfast.common.database import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from holdfast.capacity.domain.controls import EventControls
     from holdfast.capacity.domain.holds import Hold
@@ -76,6 +76,7 @@ _EXPIRED: Final = f"""
                 WHERE o.organization_id = $1 AND o.hold_id = e.id AND o.section_id = $3)
   ORDER BY e.expire_time, e.id LIMIT $5)
 {rows.HOLDS_ORDER}"""
+_EXPIRED_OF_BLOCK: Final = _EXPIRED.replace("o.section_id = $3", "o.block_id = $3")
 _NEXT_EXPIRY: Final = """
 SELECT h.expire_time FROM capacity.holds h
 WHERE h.organization_id = $1 AND h.event_id = $2 AND h.state IN ('ACTIVE', 'PENDING') AND h.expire_time > $4
@@ -150,7 +151,7 @@ class Reader:
         sections, holds, sales = plain(needs.sections), plain(needs.holds), plain(needs.sales)
         blocks = plain(needs.blocks)
         if needs.all_sections:
-            sent["sections"] = Statement(rows.SECTIONS_ALL, mine)
+            sent["sections"] = Statement(rows.SECTIONS_ALL, (*mine, sections))
         elif needs.holds or needs.sales or needs.blocks:
             sent["sections"] = Statement(rows.SECTIONS_OF, (*mine, sections, holds, sales, blocks))
         else:
@@ -223,6 +224,8 @@ class Reader:
                 missing[section_id] = quantity - section.counters.available
         if missing or needs.wanted_seats:
             await self.load_short(pipeline, inventory, missing, needs.wanted_seats)
+        if needs.wanted_of_blocks:
+            await self._load_short_blocks(pipeline, inventory, needs.wanted_of_blocks)
 
     async def load_short(
         self,
@@ -265,13 +268,47 @@ class Reader:
             found |= {hold.hold_id: hold for hold in rows.holds_of(each)}
         await self.load_expired(pipeline, inventory, found.values())
 
-    async def load_expired(self, pipeline: Pipeline, inventory: Inventory, found: Iterable[Hold]) -> None:
+    async def _load_short_blocks(self, pipeline: Pipeline, inventory: Inventory, wanted: Mapping[str, int]) -> None:
+        """Read expired holds from blocks in which fewer places are than are wanted."""
+        limits: list[tuple[str, int]] = []
+        for block_id, quantity in sorted(wanted.items()):
+            block = inventory.blocks.now.get(block_id)
+            if block is not None and block.quantity < quantity:
+                limits.append((block_id, min(quantity - block.quantity, CHANGES_MAX)))
+        if not limits:
+            return
+        mine = (inventory.organization_id, inventory.event_id)
+        found: dict[str, Hold] = {}
+        results = await pipeline.send(
+            *(Statement(_EXPIRED_OF_BLOCK, (*mine, block_id, inventory.at, limit)) for block_id, limit in limits)
+        )
+        for (block_id, limit), expired in zip(limits, results, strict=True):
+            over = rows.holds_of(expired)
+            found |= {hold.hold_id: hold for hold in over}
+            if len(over) == limit:
+                inventory.more_expired.add(block_id)
+        await self.load_expired(pipeline, inventory, found.values())
+
+    async def load_expired(self, pipeline: Pipeline, inventory: Inventory, found: Collection[Hold]) -> None:
         """Take over holds whose time is over, with the sections and blocks that ending them changes."""
         known = {hold.hold_id: hold for hold in inventory.expired}
         new = [hold for hold in found if hold.hold_id not in known]
         known |= {hold.hold_id: inventory.holds.now.setdefault(hold.hold_id, hold) for hold in new}
         inventory.expired = sorted(known.values(), key=lambda hold: (hold.expire_time, hold.hold_id))
         await self.load_places(pipeline, inventory, new)
+
+    async def load_section(self, pipeline: Pipeline, inventory: Inventory, section_id: str, *, blocks_max: int) -> None:
+        """Read what keeps a section from going: up to so many blocks that stand, and holds whose time is over."""
+        section = inventory.sections.get(section_id)
+        if section is None or section.deleted:
+            return
+        mine = (inventory.organization_id, inventory.event_id)
+        (found,) = await pipeline.send(Statement(rows.BLOCKS_STANDING, (*mine, section_id, blocks_max)))
+        for block in map(rows.block_of, found):
+            inventory.blocks.now.setdefault(block.block_id, block)
+        live = section.counters.held + section.counters.pending
+        if live:
+            await self.load_short(pipeline, inventory, {section_id: live})
 
     async def load_places(self, pipeline: Pipeline, inventory: Inventory, holds: Iterable[Hold]) -> None:
         """Read the sections and blocks of holds that are not there yet: ending a hold frees all of its places."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from holdfast.capacity import convert
+from holdfast.capacity import journal_messages
+from holdfast.capacity.store import batch_returns
 from holdfast.capacity.store import batch_writes as writes
 from holdfast.capacity.store.arrays import plain, texts
 from holdfast.common import telemetry
@@ -87,7 +88,7 @@ def write(unit: Unit, *, due_before: datetime | None) -> tuple[list[Statement], 
     if not inventory.dirty:
         return [*statements, *_voids(unit), *_due(unit, due_before), *unit.extra], None
     crossed = inventory.crossings()
-    change = convert.change_message(inventory, crossed)
+    change = journal_messages.change_message(inventory, crossed)
     body = change.SerializeToString(deterministic=True)
     if len(body) > BODY_BYTES_MAX:
         raise JournalRowTooLargeError(f"a change of {len(body)} bytes does not fit the journal")
@@ -95,6 +96,7 @@ def write(unit: Unit, *, due_before: datetime | None) -> tuple[list[Statement], 
     statements += writes.blocks(inventory)
     statements += writes.holds(inventory)
     statements += writes.sales(inventory)
+    statements += batch_returns.returns(inventory)
     statements += writes.seats(inventory)
     statements += _voids(unit)
     statements += _due(unit, due_before)

@@ -41,3 +41,13 @@ def event_not_found(event_id: str) -> DomainError:
 def section_not_found(section_id: str) -> DomainError:
     """Give the error of a section that is not there for the caller."""
     return DomainError(Reason.SECTION_NOT_FOUND, "there is no such section", metadata={"section_id": section_id})
+
+
+def block_not_found(block_id: str) -> DomainError:
+    """Give the error of a block that is not there for the caller."""
+    return DomainError(Reason.BLOCK_NOT_FOUND, "there is no such block", metadata={"block_id": block_id})
+
+
+def sale_not_found(sale_id: str) -> DomainError:
+    """Give the error of a sale that is not there for the caller."""
+    return DomainError(Reason.SALE_NOT_FOUND, "there is no such sale", metadata={"sale_id": sale_id})

@@ -41,10 +41,7 @@ async def check(transaction: Transaction, wanted: LineRequest, *, hidden: bool) 
     if found is None or not (hidden or found.views[0].section.visible):
         raise section_not_found(wanted.section_id)
     view = found.views[0]
-    held, pending = view.untidied
-    counters = replace(
-        view.section.counters, held=view.section.counters.held - held, pending=view.section.counters.pending - pending
-    )
+    counters = view.counters
     free = counters.available
     section = replace(view.section, counters=counters)
     inventory = Inventory(

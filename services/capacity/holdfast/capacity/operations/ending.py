@@ -97,7 +97,7 @@ class ConfirmHold:
             confirmed,
             inventory.version_of(confirmed.hold_id),
             inventory.at,
-            sale=inventory.sales.now[confirmed.sale_id or ""],
+            sale=inventory.sales.now[confirmed.sale_id or ""].seen(inventory.voids),
             replayed=replayed and not own,
         )
 

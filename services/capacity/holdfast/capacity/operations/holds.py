@@ -100,12 +100,13 @@ class PlaceHold:
 def need_lines(needs: Needs, customer_id: str, lines: Sequence[LineRequest]) -> None:
     """Ask for what a customer's new lines are judged by."""
     for line in lines:
+        needs.sections.add(line.section_id)
+        if line.block_id is not None:
+            needs.want_of_block(line.block_id, line.quantity)
+        elif not line.labels:
+            needs.want(line.section_id, line.quantity)
         if line.labels:
             needs.want_seats(line.section_id, line.labels)
-        else:
-            needs.want(line.section_id, line.quantity)
-        if line.block_id is not None:
-            needs.blocks.add(line.block_id)
         if line.lock is not None and line.lock.limited:
             needs.claimed.add((customer_id, line.lock.price.price_tier_id))
 

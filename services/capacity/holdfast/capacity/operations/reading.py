@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.capacity.store import holds, inventories, sections
+from holdfast.capacity.store import blocks, holds, inventories, sales, sections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,16 @@ async def places_of_sections(transaction: Transaction, section_ids: Sequence[str
 async def event_of_hold(transaction: Transaction, hold_id: str) -> str | None:
     """Return the event of a hold; None when there is no such hold."""
     return (await holds.events_of(transaction, [hold_id])).get(hold_id)
+
+
+async def event_of_block(transaction: Transaction, block_id: str) -> str | None:
+    """Return the event of a block; None when there is no such block."""
+    return await blocks.event_of(transaction, block_id)
+
+
+async def event_of_sale(transaction: Transaction, sale_id: str) -> str | None:
+    """Return the event of a sale; None when there is no such sale."""
+    return await sales.event_of(transaction, sale_id)
 
 
 async def list_holds(

@@ -66,7 +66,7 @@ class GenerateSeating:
         made: list[Section] = []
         for planned, section_id in zip(self.planned, self.section_ids, strict=True):
             section = self._section(inventory, planned, section_id)
-            check_name((*inventory.sections.values(), *made), section)
+            check_name((*inventory.standing_sections, *made), section)
             made.append(section)
         check_maxima(inventory, made)
         for section in made:

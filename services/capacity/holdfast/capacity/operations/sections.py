@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from holdfast.capacity.domain.blocking import BLOCKS_MAX, delete, set_buffer
 from holdfast.capacity.domain.controls import EventState
 from holdfast.capacity.domain.inventory import TidyFirst
 from holdfast.capacity.domain.planning import check_maxima
@@ -12,11 +13,12 @@ from holdfast.capacity.domain.sections import Counters, Section, SectionKind
 from holdfast.capacity.operations.access import event_not_found, section_not_found
 from holdfast.capacity.store import sections as store
 from holdfast.capacity.store import snapshots
-from holdfast.common.errors import DomainError, Reason, invalid
+from holdfast.common.errors import DomainError, FieldViolation, Reason, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from holdfast.capacity.domain.blocks import Act
     from holdfast.capacity.domain.inventory import Inventory
     from holdfast.capacity.engine.needs import Needs
     from holdfast.capacity.engine.reading import Reader
@@ -87,17 +89,33 @@ class CreateSections:
             raise DomainError(
                 Reason.EVENT_CANCELLED, "the event is cancelled", metadata={"event_id": inventory.event_id}
             )
-        made: list[Section] = []
-        for wanted in self.sections:
-            section = _section(inventory, wanted)
-            check_name((*inventory.sections.values(), *made), section)
-            made.append(section)
+        made = self._made(inventory)
         check_maxima(inventory, made)
         for section in made:
             inventory.put_section(section, new=True)
         section_ids = tuple(section.section_id for section in made)
         unit.record(self.key, ",".join(section_ids))
         return SectionsMade(section_ids, inventory.next_version)
+
+    def _made(self, inventory: Inventory) -> list[Section]:
+        """Give the sections as they shall be; VALIDATION_FAILED tells what is wrong with each of them."""
+        made: list[Section] = []
+        faults: list[FieldViolation] = []
+        for wanted in self.sections:
+            try:
+                section = _section(inventory, wanted)
+                if any(_same_name(section, other) for other in made):
+                    raise invalid(f"{wanted.field}.name", "another section of the request has this name")
+            except DomainError as error:
+                if error.reason is not Reason.VALIDATION_FAILED:
+                    raise
+                faults += error.violations
+                continue
+            check_name(inventory.standing_sections, section)
+            made.append(section)
+        if faults:
+            raise DomainError(Reason.VALIDATION_FAILED, "sections cannot be made as asked for", violations=faults)
+        return made
 
 
 def _section(inventory: Inventory, wanted: NewSection) -> Section:
@@ -148,9 +166,7 @@ class UpdateSection:
     def decide(self, unit: Unit) -> SectionsMade:
         """Change it. Raises TidyFirst."""
         inventory = unit.inventory
-        section = inventory.sections.get(self.section_id)
-        if section is None:
-            raise section_not_found(self.section_id)
+        section = inventory.section(self.section_id)
         if unit.replayed(self.key) is not None:
             return SectionsMade((self.section_id,), inventory.version, replayed=True)
         if self.etag and self.etag != section.etag:
@@ -173,7 +189,7 @@ class UpdateSection:
             update_time=inventory.at,
             **self.settings,
         ).checked()
-        check_name(inventory.sections.values(), changed)
+        check_name(inventory.standing_sections, changed)
         if total > before:
             # A venue that became smaller binds what grows, not what is there.
             check_maxima(inventory, [changed])
@@ -185,17 +201,72 @@ class UpdateSection:
 def check_name(sections: Iterable[Section], wanted: Section) -> None:
     """Raise SECTION_EXISTS for a name that is taken. The event's lock is held; a unique index stands behind it."""
     for section in sections:
-        same = (section.schedule_id, section.name, section.subsection) == (
-            wanted.schedule_id,
-            wanted.name,
-            wanted.subsection,
-        )
-        if same and section.section_id != wanted.section_id:
+        if _same_name(section, wanted) and section.section_id != wanted.section_id:
             raise DomainError(
                 Reason.SECTION_EXISTS,
                 "the event has a section of this name, schedule and subsection",
                 metadata={"section_id": section.section_id},
             )
+
+
+def _same_name(one: Section, other: Section) -> bool:
+    return (one.schedule_id, one.name, one.subsection) == (other.schedule_id, other.name, other.subsection)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSection:
+    """Deletes a section; one that is deleted already stays as it is."""
+
+    section_id: str
+    etag: str
+    act: Act
+    key: RequestKey
+
+    def need(self, needs: Needs) -> None:
+        """Ask for the section, its blocks, and what of its holds is over."""
+        needs.sections.add(self.section_id)
+        needs.keys.add(self.key)
+        needs.more.append(self._load)
+
+    async def _load(self, unit: Unit, pipeline: Pipeline, reader: Reader) -> None:
+        await reader.load_section(pipeline, unit.inventory, self.section_id, blocks_max=BLOCKS_MAX + 1)
+
+    def decide(self, unit: Unit) -> bool:
+        """Delete it; tells whether that is a repetition. Raises TidyFirst."""
+        section = unit.inventory.sections.get(self.section_id)
+        if section is None:
+            raise section_not_found(self.section_id)
+        if unit.replayed(self.key) is not None:
+            return True
+        delete(unit.inventory, section, etag=self.etag, act=self.act)
+        unit.record(self.key, self.section_id)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class SetBuffer:
+    """Keeps places of a section back."""
+
+    section_id: str
+    quantity: int
+    etag: str
+    key: RequestKey
+
+    def need(self, needs: Needs) -> None:
+        """Ask for the section, and for what is over if places are short."""
+        needs.want(self.section_id, self.quantity)
+        needs.keys.add(self.key)
+
+    def decide(self, unit: Unit) -> SectionsMade:
+        """Set it. Raises TidyFirst."""
+        inventory = unit.inventory
+        before = inventory.section(self.section_id)
+        if unit.replayed(self.key) is not None:
+            return SectionsMade((self.section_id,), inventory.version, replayed=True)
+        changed = set_buffer(inventory, self.section_id, self.quantity, etag=self.etag)
+        unit.record(self.key, self.section_id)
+        version = inventory.version if changed is before else inventory.next_version
+        return SectionsMade((self.section_id,), version)
 
 
 async def get_section(transaction: Transaction, section_id: str, *, hidden: bool) -> SectionsRead:
@@ -208,7 +279,7 @@ async def get_section(transaction: Transaction, section_id: str, *, hidden: bool
 
 async def get_sections(transaction: Transaction, event_id: str, section_ids: Sequence[str]) -> list[SectionView]:
     """Read sections that a request made, in its order; those that were deleted since are left out."""
-    snapshot = await snapshots.of_event(transaction, event_id)
+    snapshot = await snapshots.of_sections(transaction, event_id, section_ids)
     views = {} if snapshot is None else {view.section.section_id: view for view in snapshot.views}
     return [views[section_id] for section_id in section_ids if section_id in views]
 
@@ -231,6 +302,5 @@ async def get_totals(transaction: Transaction, event_id: str) -> Totals:
         raise event_not_found(event_id)
     counters = Counters()
     for view in snapshot.views:
-        (held, pending), known = view.untidied, view.section.counters
-        counters = counters.plus(replace(known, held=known.held - held, pending=known.pending - pending))
+        counters = counters.plus(view.counters)
     return Totals(snapshot, counters, active=sum(view.section.active for view in snapshot.views))

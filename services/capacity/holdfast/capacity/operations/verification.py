@@ -1,4 +1,4 @@
-"""Recomputing an event's counters from its holds and sales, and from its journal."""
+"""Recomputing an event's counters from its holds, sales, blocks and buffers, and from its journal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from holdfast.common.database import Transaction
 
-COUNTERS = ("total", "held", "pending", "sold")
+COUNTERS = ("total", "held", "pending", "sold", "blocked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Verification:
 
 
 async def verify(transaction: Transaction, event_id: str) -> Verification:
-    """Compare. Rows, holds and sales are read in one statement, then the journal up to that version, which stays.
+    """Compare. All rows are read in one statement, then the journal up to that version, which stays.
 
     Nothing is locked: selling goes on meanwhile. Differences of the event's own sums have no section.
     """

@@ -1,4 +1,4 @@
-"""Which event a section or a hold is of. It never changes, so what is known stays true."""
+"""Which event a section, a hold, a block or a sale is of. It never changes, so what is known stays true."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from holdfast.capacity.operations import holds, reading
-from holdfast.capacity.operations.access import hold_not_found, section_not_found
+from holdfast.capacity.operations.access import (
+    block_not_found,
+    hold_not_found,
+    sale_not_found,
+    section_not_found,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from holdfast.capacity.rpc.front import Front
+    from holdfast.common.database import Transaction
+    from holdfast.common.errors import DomainError
     from holdfast.common.rpc_call import Call
 
 KNOWN_MAX: Final = 100_000
@@ -50,6 +57,8 @@ class EventsOf:
         self._front = front
         self._sections: Known[Place] = Known()
         self._holds: Known[str] = Known()
+        self._blocks: Known[str] = Known()
+        self._sales: Known[str] = Known()
         self._dates: Known[tuple[str | None, float]] = Known()
 
     def known_section(self, organization_id: str, section_id: str) -> Place | None:
@@ -99,10 +108,28 @@ class EventsOf:
 
     async def hold(self, call: Call, hold_id: str) -> str:
         """Give the event of a hold; HOLD_NOT_FOUND."""
-        event_id = self._holds.get(call.organization_id, hold_id)
+        return await self._find(call, self._holds, hold_id, reading.event_of_hold, hold_not_found)
+
+    async def block(self, call: Call, block_id: str) -> str:
+        """Give the event of a block; BLOCK_NOT_FOUND."""
+        return await self._find(call, self._blocks, block_id, reading.event_of_block, block_not_found)
+
+    async def sale(self, call: Call, sale_id: str) -> str:
+        """Give the event of a sale; SALE_NOT_FOUND."""
+        return await self._find(call, self._sales, sale_id, reading.event_of_sale, sale_not_found)
+
+    async def _find(
+        self,
+        call: Call,
+        known: Known[str],
+        key: str,
+        read: Callable[[Transaction, str], Awaitable[str | None]],
+        not_found: Callable[[str], DomainError],
+    ) -> str:
+        event_id = known.get(call.organization_id, key)
         if event_id is None:
-            event_id = await self._front.run(call, lambda transaction: reading.event_of_hold(transaction, hold_id))
+            event_id = await self._front.run(call, lambda transaction: read(transaction, key))
             if event_id is None:
-                raise hold_not_found(hold_id)
-            self.know_hold(call.organization_id, hold_id, event_id)
+                raise not_found(key)
+            known.put(call.organization_id, key, event_id)
         return event_id

@@ -10,12 +10,15 @@ from holdfast.capacity.domain.deadlines import PAYMENT_TTL_SECONDS_DEFAULT, Paym
 from holdfast.capacity.domain.ending import Confirmation
 from holdfast.capacity.operations.deadlines import BeginPayment, ExtendHold
 from holdfast.capacity.operations.ending import ConfirmHold, ReleaseHold
+from holdfast.capacity.operations.sales import returns_of
 from holdfast.common import ids
 from holdfast.common.protobuf import from_money, to_timestamp
 
 if TYPE_CHECKING:
     from prometheus_client import Counter
 
+    from holdfast.api.capacity.v1 import hold_pb2
+    from holdfast.capacity.domain.sales import SaleReturn
     from holdfast.capacity.engine.unit import Command
     from holdfast.capacity.operations.holds import Outcome
     from holdfast.capacity.rpc.events_of import EventsOf
@@ -84,10 +87,20 @@ class LifecycleServicer:
         self._events.know_hold(call.organization_id, outcome.hold.hold_id, outcome.hold.event_id)
         return pb.ConfirmHoldResponse(
             hold=convert.hold_message(outcome.hold, call.organization_id),
-            sale=None if outcome.sale is None else convert.sale_message(outcome.sale, call.organization_id),
+            sale=await self._sale(call, outcome),
             inventory_version=outcome.version,
             server_time=to_timestamp(outcome.at),
         )
+
+    async def _sale(self, call: Call, outcome: Outcome) -> hold_pb2.Sale | None:
+        """Give the sale of a hold; of one that was confirmed before, with what came back of it since."""
+        sale = outcome.sale
+        if sale is None:
+            return None
+        returns: tuple[SaleReturn, ...] = ()
+        if sale.returned:
+            returns = await self._front.run(call, lambda transaction: returns_of(transaction, sale))
+        return convert.sale_message(sale, call.organization_id, returns=returns)
 
     async def release_hold(self, request: pb.ReleaseHoldRequest, call: Call) -> pb.ReleaseHoldResponse:
         """Give a hold's places back."""

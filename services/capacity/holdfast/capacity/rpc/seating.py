@@ -39,7 +39,7 @@ class SeatingServicer:
         )
         return pb.GenerateSeatingResponse(
             sections=[
-                convert.section_message(view.section, call.organization_id, untidied=view.untidied, layout=view.layout)
+                convert.section_message(view.section, call.organization_id, counters=view.counters, layout=view.layout)
                 for view in read
             ],
             seat_count=sum(view.section.counters.total for view in read),

@@ -10,6 +10,7 @@ from holdfast.api.capacity.v1 import section_service_pb2 as pb
 from holdfast.api.common.v1 import pagination_pb2
 from holdfast.capacity import convert
 from holdfast.capacity.availability_messages import refusal_message
+from holdfast.capacity.domain.blocks import Act
 from holdfast.capacity.domain.placing import LineRequest
 from holdfast.capacity.domain.sections import SectionKind
 from holdfast.capacity.operations import checking
@@ -75,6 +76,33 @@ class SectionServicer:
         )
         return _first(read, call)
 
+    async def batch_create_sections(
+        self, request: pb.BatchCreateSectionsRequest, call: Call
+    ) -> pb.BatchCreateSectionsResponse:
+        """Create sections."""
+        wanted = tuple(
+            operations.NewSection(
+                ids.new_id(),
+                settings_of(section, [field.name for field, _ in section.ListFields()]),
+                section.total,
+                field=f"sections[{index}]",
+            )
+            for index, section in enumerate(request.sections)
+        )
+        command = operations.CreateSections(wanted, self._front.key(call, request, "BatchCreateSections"))
+        made = await self._front.submit_knowing(call, request.event_id, command)
+        self._front.replayed(call, request, replayed=made.replayed)
+        views = await self._front.run(
+            call, lambda transaction: operations.get_sections(transaction, request.event_id, made.section_ids)
+        )
+        return pb.BatchCreateSectionsResponse(
+            sections=[
+                convert.section_message(view.section, call.organization_id, counters=view.counters, layout=view.layout)
+                for view in views
+            ],
+            inventory_version=made.version,
+        )
+
     async def get_section(self, request: pb.GetSectionRequest, call: Call) -> pb.GetSectionResponse:
         """Read a section."""
         read = await self._front.run(
@@ -137,7 +165,7 @@ class SectionServicer:
             token = self._front.tokens.encode([last.create_time.isoformat(), last.section_id], filters)
         return pb.ListSectionsResponse(
             sections=[
-                convert.section_message(view.section, call.organization_id, untidied=view.untidied, layout=view.layout)
+                convert.section_message(view.section, call.organization_id, counters=view.counters, layout=view.layout)
                 for view in page
             ],
             pagination=pagination_pb2.Pagination(next_page_token=token, total=read.total),
@@ -159,6 +187,30 @@ class SectionServicer:
         made = await self._front.submit(call, await self._events.section(call, request.section_id), command)
         self._front.replayed(call, request, replayed=made.replayed)
         return pb.UpdateSectionResponse(section=await self._read(call, request.section_id))
+
+    async def delete_section(self, request: pb.DeleteSectionRequest, call: Call) -> pb.DeleteSectionResponse:
+        """Delete a section."""
+        command = operations.DeleteSection(
+            request.section_id,
+            request.etag,
+            act=Act(call.principal.subject),
+            key=self._front.key(call, request, "DeleteSection"),
+        )
+        replayed = await self._front.submit(call, await self._events.section(call, request.section_id), command)
+        self._front.replayed(call, request, replayed=replayed)
+        return pb.DeleteSectionResponse()
+
+    async def set_buffer(self, request: pb.SetBufferRequest, call: Call) -> pb.SetBufferResponse:
+        """Keep places of a section back."""
+        command = operations.SetBuffer(
+            request.section_id,
+            request.quantity,
+            etag=request.etag,
+            key=self._front.key(call, request, "SetBuffer"),
+        )
+        made = await self._front.submit(call, await self._events.section(call, request.section_id), command)
+        self._front.replayed(call, request, replayed=made.replayed)
+        return pb.SetBufferResponse(section=await self._read(call, request.section_id), inventory_version=made.version)
 
     async def get_totals(self, request: pb.GetTotalsRequest, call: Call) -> pb.GetTotalsResponse:
         """Add up an event's sections."""
@@ -182,4 +234,4 @@ class SectionServicer:
 
 def _first(read: SectionsRead, call: Call) -> section_pb2.Section:
     view = read.snapshot.views[0]
-    return convert.section_message(view.section, call.organization_id, untidied=view.untidied, layout=view.layout)
+    return convert.section_message(view.section, call.organization_id, counters=view.counters, layout=view.layout)

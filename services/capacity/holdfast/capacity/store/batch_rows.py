@@ -9,26 +9,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.capacity.domain.blocks import Block, BlockKind
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice, VoidCause
+from holdfast.capacity.domain.parts import Part
 from holdfast.capacity.domain.sales import Sale, SaleState
 from holdfast.capacity.domain.sections import Counters, Crossing, Section, SectionKind
 from holdfast.common.money import Money
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Row = tuple[Any, ...]
 
 _SECTION: Final = """
 SELECT s.id, s.event_id, s.schedule_id, s.name, s.code, s.subsection, s.kind, s.tier,
   s.total, s.held, s.pending, s.sold, s.blocked, s.buffer, s.min_per_order, s.max_per_order,
-  s.active, s.visible, s.crossed, s.layout_revision, s.revision, s.create_time, s.update_time, s.taken
-FROM capacity.sections s WHERE s.organization_id = $1 AND s.event_id = $2 AND s.delete_time IS NULL"""
-SECTIONS_ALL: Final = _SECTION
+  s.active, s.visible, s.crossed, s.layout_revision, s.revision, s.create_time, s.update_time, s.taken, s.delete_time
+FROM capacity.sections s WHERE s.organization_id = $1 AND s.event_id = $2"""
+# All that are not deleted, and those of `$3`.
+SECTIONS_ALL: Final = f"{_SECTION} AND (s.delete_time IS NULL OR s.id = ANY ($3::text[]))"
+# A deleted section is read as one; what looks for sections by their ids says that it is not there.
 SECTIONS: Final = f"{_SECTION} AND s.id = ANY ($3::text[])"
-# The sections of `$3`, and those of the holds of `$4`, the sales of `$5` and the blocks of `$6`, deleted ones too:
-# what was sold of them can still come back.
-SECTIONS_OF: Final = f"""{_SECTION.replace(" AND s.delete_time IS NULL", "")} AND (
-  (s.id = ANY ($3::text[]) AND s.delete_time IS NULL) OR s.id IN (
+# The sections of `$3`, and those of the holds of `$4`, the sales of `$5` and the blocks of `$6`.
+SECTIONS_OF: Final = f"""{_SECTION} AND (
+  s.id = ANY ($3::text[]) OR s.id IN (
     SELECT l.section_id FROM capacity.hold_lines l WHERE l.organization_id = $1 AND l.hold_id = ANY ($4::text[])
     UNION ALL
     SELECT l.section_id FROM capacity.sale_lines l WHERE l.organization_id = $1 AND l.sale_id = ANY ($5::text[])
@@ -62,11 +64,13 @@ WHERE s.organization_id = $1 AND s.event_id = $2
   AND (s.id = ANY ($3::text[]) OR s.hold_id = ANY ($4::text[])) {SALES_ORDER}"""
 _SALE_COLUMNS: Final = 14
 
-# The blocks of `$3`, and those that the holds of `$4` and the sales of `$5` were placed from.
-BLOCKS_OF: Final = """
+_BLOCK: Final = """
 SELECT b.id, b.event_id, b.section_id, b.kind, b.quantity, b.initial_quantity, b.note, b.actor, b.create_time,
   b.update_time, b.seats, b.labels, b.taken_quantity, b.end_time, b.revision
-FROM capacity.blocks b WHERE b.organization_id = $1 AND b.event_id = $2 AND (b.id = ANY ($3::text[]) OR b.id IN (
+FROM capacity.blocks b WHERE b.organization_id = $1 AND b.event_id = $2"""
+BLOCKS_STANDING: Final = f"{_BLOCK} AND b.section_id = $3 AND b.end_time IS NULL ORDER BY b.id LIMIT $4"
+# The blocks of `$3`, and those that the holds of `$4` and the sales of `$5` were placed from.
+BLOCKS_OF: Final = f"""{_BLOCK} AND (b.id = ANY ($3::text[]) OR b.id IN (
   SELECT l.block_id FROM capacity.hold_lines l WHERE l.organization_id = $1 AND l.hold_id = ANY ($4::text[])
   UNION ALL
   SELECT l.block_id FROM capacity.sale_lines l WHERE l.organization_id = $1 AND l.sale_id = ANY ($5::text[])))"""
@@ -103,6 +107,7 @@ def section_of(row: Row) -> Section:
         revision=row[20],
         create_time=row[21],
         update_time=row[22],
+        delete_time=row[24],
     )
 
 
@@ -156,13 +161,11 @@ def holds_of(found: Iterable[Row]) -> list[Hold]:
 
 def sales_of(found: Iterable[Row]) -> list[Sale]:
     """Read sales; the rows of a sale, one for each line, follow each other."""
-    grouped: dict[str, tuple[Row, list[Line], set[int]]] = {}
+    grouped: dict[str, tuple[Row, list[Line], list[Row]]] = {}
     for row in found:
-        _, lines, cancelled = grouped.setdefault(row[0], (row, [], set()))
-        line = _line_of(row[_SALE_COLUMNS:])
-        lines.append(line)
-        if row[13]:
-            cancelled.add(line.number)
+        _, lines, of_lines = grouped.setdefault(row[0], (row, [], []))
+        lines.append(_line_of(row[_SALE_COLUMNS:]))
+        of_lines.append(row)
     return [
         Sale(
             sale_id=row[0],
@@ -173,11 +176,23 @@ def sales_of(found: Iterable[Row]) -> list[Sale]:
             lines=tuple(lines),
             create_time=row[6],
             order_reference=row[5],
-            cancelled_lines=frozenset(cancelled),
+            cancelled_lines=frozenset(line.number for line, own in zip(lines, of_lines, strict=True) if own[13]),
+            returned=_parts(lines, of_lines, quantity=9, seats=10),
+            exchanged=_parts(lines, of_lines, quantity=11, seats=12),
+            update_time=row[7],
             revision=row[8],
         )
-        for row, lines, cancelled in grouped.values()
+        for row, lines, of_lines in grouped.values()
     ]
+
+
+def _parts(lines: Sequence[Line], of_lines: Sequence[Row], *, quantity: int, seats: int) -> dict[int, Part]:
+    """Read parts of lines from two columns of their rows, those that there are."""
+    return {
+        line.number: Part(row[quantity], tuple(row[seats]))
+        for line, row in zip(lines, of_lines, strict=True)
+        if row[quantity]
+    }
 
 
 def block_of(row: Row) -> Block:

@@ -134,8 +134,6 @@ def sections(inventory: Inventory) -> list[Statement]:
     new = [each for each in touched if each.section_id in inventory.new_sections]
     old = [each for each in touched if each.section_id not in inventory.new_sections]
     statements = []
-    if new:
-        statements.append(Statement(_NEW_SECTIONS, (*mine, *_section_columns(new))))
     if old:
         counters = [each.counters for each in old]
         statements.append(
@@ -176,6 +174,9 @@ def sections(inventory: Inventory) -> list[Statement]:
                 ),
             )
         )
+    # After the old ones: a name that one of them gave up may be a new one's.
+    if new:
+        statements.append(Statement(_NEW_SECTIONS, (*mine, *_section_columns(new))))
     return statements
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import func, literal, select
 
 from holdfast.capacity.domain.holds import Line, LinePrice
-from holdfast.capacity.store.tables import event_inventories, hold_lines, holds, sale_lines, sales, sections
+from holdfast.capacity.store.tables import blocks, event_inventories, hold_lines, holds, sale_lines, sales, sections
 from holdfast.common.money import Money
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from holdfast.common.database import Transaction
 
-_COUNTERS: Final = {"ACTIVE": "held", "PENDING": "pending", "SOLD": "sold"}
+_COUNTERS: Final = {"ACTIVE": "held", "PENDING": "pending", "SOLD": "sold", "BLOCKED": "blocked"}
 _NAMES: Final = ("total", *_COUNTERS.values())
 
 
@@ -46,7 +46,9 @@ def line_of(row: Row[Any]) -> Line:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The counters of an event as its rows say and as its holds and sales add up, by section; "" is the event itself.
+    """The counters of an event as its rows say and as holds, sales, blocks and buffers add up, by section.
+
+    "" is the event itself.
 
     `total` is nobody's claim: from lines it is what the rows say, of the event the sum of its sections.
     """
@@ -74,7 +76,9 @@ async def claims(transaction: Transaction, event_id: str) -> Claims | None:
         select(
             sale_lines.c.section_id,
             literal("SOLD").label("state"),
-            (sale_lines.c.quantity - sale_lines.c.returned_quantity).label("quantity"),
+            (sale_lines.c.quantity - sale_lines.c.returned_quantity - sale_lines.c.exchanged_quantity).label(
+                "quantity"
+            ),
         )
         .join(sales, (sales.c.organization_id == sale_lines.c.organization_id) & (sales.c.id == sale_lines.c.sale_id))
         .where(
@@ -83,7 +87,10 @@ async def claims(transaction: Transaction, event_id: str) -> Claims | None:
             sales.c.event_id == event_id,
         )
     )
-    each = live.union_all(sold).subquery("each")
+    out = select(blocks.c.section_id, literal("BLOCKED").label("state"), blocks.c.quantity).where(
+        blocks.c.organization_id == organization_id, blocks.c.event_id == event_id, blocks.c.end_time.is_(None)
+    )
+    each = live.union_all(sold, out).subquery("each")
     counted = (
         select(
             each.c.section_id,
@@ -102,6 +109,8 @@ async def claims(transaction: Transaction, event_id: str) -> Claims | None:
             func.greatest(func.clock_timestamp(), inventory.c.last_change_time).label("at"),
             *(inventory.c[name].label(f"event_{name}") for name in _NAMES),
             sections.c.id,
+            sections.c.buffer,
+            sections.c.delete_time,
             *(sections.c[name] for name in _NAMES),
             *(func.coalesce(counted.c[f"counted_{name}"], 0).label(f"counted_{name}") for name in _COUNTERS.values()),
         )
@@ -127,6 +136,8 @@ async def claims(transaction: Transaction, event_id: str) -> Claims | None:
             "total": row.total,
             **{name: int(getattr(row, f"counted_{name}")) for name in _COUNTERS.values()},
         }
-        for name in _NAMES:
-            from_lines[""][name] += from_lines[row.id][name]
+        from_lines[row.id]["blocked"] += row.buffer
+        if row.delete_time is None:  # a deleted section keeps its counters, and is no part of the event any more
+            for name in _NAMES:
+                from_lines[""][name] += from_lines[row.id][name]
     return Claims(version=rows[0].version, at=rows[0].at, stored=stored, from_lines=from_lines)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select
+from sqlalchemy import any_, or_, select
 
 from holdfast.capacity.store.holds import LIVE_STATES, voided
-from holdfast.capacity.store.tables import holds, seat_claims
+from holdfast.capacity.store.tables import blocks, hold_lines, holds, seat_claims
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,7 +16,27 @@ if TYPE_CHECKING:
 
 
 async def ended(transaction: Transaction, section_id: str, at: datetime) -> list[int]:
-    """Return the seats of a section whose holds ended, by time or by a void, and were not tidied up."""
+    """Return the seats of a section whose holds ended, by time or by a void, and were not tidied up.
+
+    Not those that go back into a block.
+    """
+    into_a_block = (
+        select(1)
+        .select_from(hold_lines)
+        .join(
+            blocks,
+            (blocks.c.organization_id == hold_lines.c.organization_id) & (blocks.c.id == hold_lines.c.block_id),
+        )
+        .where(
+            hold_lines.c.organization_id == transaction.organization_id,
+            hold_lines.c.hold_id == seat_claims.c.hold_id,
+            hold_lines.c.section_id == section_id,
+            seat_claims.c.seat_index == any_(hold_lines.c.seats),
+            blocks.c.end_time.is_(None),
+        )
+        .correlate(seat_claims)
+        .exists()
+    )
     result = await transaction.execute(
         select(seat_claims.c.seat_index)
         .join(
@@ -28,6 +48,7 @@ async def ended(transaction: Transaction, section_id: str, at: datetime) -> list
             seat_claims.c.section_id == section_id,
             holds.c.state.in_(LIVE_STATES),
             or_(holds.c.expire_time <= at, voided(transaction)),
+            ~into_a_block,
         )
     )
     return [row.seat_index for row in result]

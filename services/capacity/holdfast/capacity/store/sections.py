@@ -53,19 +53,6 @@ def section_of(row: Row[Any]) -> Section:
     )
 
 
-async def find_event(transaction: Transaction, section_id: str) -> str | None:
-    """Return the event of a section, which never changes."""
-    result = await transaction.execute(
-        select(sections.c.event_id).where(
-            sections.c.organization_id == transaction.organization_id,
-            sections.c.id == section_id,
-            sections.c.delete_time.is_(None),
-        )
-    )
-    event_id: str | None = result.scalar_one_or_none()
-    return event_id
-
-
 async def count(transaction: Transaction, event_id: str, *, hidden: bool) -> int:
     """Count an event's sections."""
     query = (
@@ -83,12 +70,11 @@ async def count(transaction: Transaction, event_id: str, *, hidden: bool) -> int
 
 
 async def places(transaction: Transaction, section_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
-    """Return the event and date of sections, which never change."""
+    """Return the event and date of sections, deleted ones too: they never change."""
     result = await transaction.execute(
         select(sections.c.id, sections.c.event_id, sections.c.schedule_id).where(
             sections.c.organization_id == transaction.organization_id,
             sections.c.id.in_(list(section_ids)),
-            sections.c.delete_time.is_(None),
         )
     )
     return {row.id: (row.event_id, row.schedule_id) for row in result}

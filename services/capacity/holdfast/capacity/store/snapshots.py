@@ -6,37 +6,38 @@ statement adds those up, so that callers see them as free.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, exists, func, literal, select, true, union_all
 
 from holdfast.capacity.domain.layouts import Layout
 from holdfast.capacity.store.holds import LIVE_STATES, voided
 from holdfast.capacity.store.sections import section_of
-from holdfast.capacity.store.tables import event_inventories, hold_lines, holds, sections, voids
+from holdfast.capacity.store.tables import blocks, event_inventories, hold_lines, holds, sections, voids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import CTE, ColumnElement, ScalarSelect, Select
+    from sqlalchemy import CTE, ColumnElement, CompoundSelect, Row, ScalarSelect, Select
 
-    from holdfast.capacity.domain.sections import Section
+    from holdfast.capacity.domain.sections import Counters, Section
     from holdfast.common.database import Transaction
 
 Cursor = tuple["datetime", str]
+_ENDED: Final = ("held", "pending", "blocked")
 
 
 @dataclass(frozen=True, slots=True)
 class SectionView:
-    """A section, and its places whose holds ended and were not tidied up: (held, pending).
+    """A section, and its counters as callers see them: places of holds that ended are free, or back in their block.
 
     Of a seated section also its layout, and the bitmap of the seats that are claimed, by whomever.
     """
 
     section: Section
-    untidied: tuple[int, int]
+    counters: Counters
     layout: Layout | None = None
     taken: int = 0
 
@@ -60,6 +61,11 @@ async def of_section(transaction: Transaction, section_id: str) -> Snapshot | No
     )
     found = await _read(transaction, event_id, filters=[sections.c.id == section_id], controls=True)
     return found if found is not None and found.views else None
+
+
+async def of_sections(transaction: Transaction, event_id: str, section_ids: Sequence[str]) -> Snapshot | None:
+    """Read some sections of an event, those that there are; None when the event is not known here."""
+    return await _read(transaction, event_id, filters=[sections.c.id.in_(list(section_ids))])
 
 
 async def of_event(transaction: Transaction, event_id: str) -> Snapshot | None:
@@ -122,8 +128,7 @@ async def _read(
             moment.c.version,
             moment.c.at,
             shown,
-            func.coalesce(ended.c.held, 0).label("ended_held"),
-            func.coalesce(ended.c.pending, 0).label("ended_pending"),
+            *(func.coalesce(ended.c[name], 0).label(f"ended_{name}") for name in _ENDED),
             (moment.c.controls if controls else literal(b"")).label("controls"),
         )
         .select_from(moment.outerjoin(shown, true()).outerjoin(ended, ended.c.section_id == shown.c.id))
@@ -133,46 +138,75 @@ async def _read(
     if not rows:
         return None
     return Snapshot(
-        views=tuple(
-            SectionView(
-                section_of(row),
-                (int(row.ended_held), int(row.ended_pending)),
-                layout=None if row.row_layout is None else Layout.from_json(row.row_layout),
-                taken=0 if row.taken is None else int.from_bytes(row.taken, "little"),
-            )
-            for row in rows
-            if row.id is not None
-        ),
+        views=tuple(_view(row) for row in rows if row.id is not None),
         version=rows[0].version,
         at=rows[0].at,
         controls=bytes(rows[0].controls),
     )
 
 
-def _ended(transaction: Transaction, moment: CTE) -> Select[tuple[str, int, int]]:
-    """Add up, by section, the places of live rows of holds whose time is over or that a void ended."""
+def _view(row: Row[Any]) -> SectionView:
+    section = section_of(row)
+    known = section.counters
+    return SectionView(
+        section,
+        replace(
+            known,
+            held=known.held - int(row.ended_held),
+            pending=known.pending - int(row.ended_pending),
+            blocked=known.blocked + int(row.ended_blocked),
+        ),
+        layout=None if row.row_layout is None else Layout.from_json(row.row_layout),
+        taken=0 if row.taken is None else int.from_bytes(row.taken, "little"),
+    )
+
+
+def _ended(transaction: Transaction, moment: CTE) -> Select[Any]:
+    """Add up, by section, the places of live rows of holds that ended; `blocked` are those that go back to a block."""
+    both = ended_lines(transaction, select(moment.c.event_id).scalar_subquery(), select(moment.c.at).scalar_subquery())
+    lines = both.subquery("both")
+    back = (
+        select(1)
+        .where(
+            blocks.c.organization_id == transaction.organization_id,
+            blocks.c.id == lines.c.block_id,
+            blocks.c.end_time.is_(None),
+        )
+        .exists()
+    )
+    return select(
+        lines.c.section_id,
+        func.sum(lines.c.quantity).filter(lines.c.state == "ACTIVE").label("held"),
+        func.sum(lines.c.quantity).filter(lines.c.state == "PENDING").label("pending"),
+        func.sum(lines.c.quantity).filter(back).label("blocked"),
+    ).group_by(lines.c.section_id)
+
+
+def ended_lines(
+    transaction: Transaction, event_id: ColumnElement[str], at: ColumnElement[datetime]
+) -> CompoundSelect[Any]:
+    """Give the lines of an event's holds that ended by a moment, by time or by a void, and still are live rows."""
     mine = and_(
         holds.c.organization_id == transaction.organization_id,
-        holds.c.event_id == select(moment.c.event_id).scalar_subquery(),
+        holds.c.event_id == event_id,
         holds.c.state.in_(LIVE_STATES),
         hold_lines.c.organization_id == transaction.organization_id,
     )
-    at = select(moment.c.at).scalar_subquery()
     # Asked once, so that without an open void nobody looks through the live holds.
     any_void = exists().where(
         voids.c.organization_id == transaction.organization_id,
-        voids.c.event_id == select(moment.c.event_id).scalar_subquery(),
+        voids.c.event_id == event_id,
         voids.c.done.is_(False),
     )
-    lines = select(hold_lines.c.section_id, hold_lines.c.quantity, holds.c.state).join(
-        holds, (holds.c.organization_id == hold_lines.c.organization_id) & (holds.c.id == hold_lines.c.hold_id)
-    )
-    both = union_all(
+    lines = select(
+        hold_lines.c.section_id,
+        hold_lines.c.block_id,
+        hold_lines.c.quantity,
+        hold_lines.c.seats,
+        hold_lines.c.labels,
+        holds.c.state,
+    ).join(holds, (holds.c.organization_id == hold_lines.c.organization_id) & (holds.c.id == hold_lines.c.hold_id))
+    return union_all(
         lines.where(mine, holds.c.expire_time <= at),
         lines.where(mine, holds.c.expire_time > at, any_void, voided(transaction)),
-    ).subquery("both")
-    return select(
-        both.c.section_id,
-        func.sum(both.c.quantity).filter(both.c.state == "ACTIVE").label("held"),
-        func.sum(both.c.quantity).filter(both.c.state == "PENDING").label("pending"),
-    ).group_by(both.c.section_id)
+    )

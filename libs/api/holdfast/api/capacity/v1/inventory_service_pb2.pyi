@@ -211,7 +211,7 @@ class InventoryDifference(_message.Message):
     stored: _builtins.int
     """What the section's row says."""
     from_lines: _builtins.int
-    """What the holds and sales add up to."""
+    """What holds and sales add up to, and of `blocked` the blocks and the buffer."""
     from_journal: _builtins.int
     """What the journal says."""
     @_builtins.property

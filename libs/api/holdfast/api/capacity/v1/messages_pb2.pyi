@@ -453,6 +453,7 @@ class BlockChange(_message.Message):
     SEATS_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     block_id: _builtins.str
     """Which."""
     section_id: _builtins.str
@@ -464,7 +465,9 @@ class BlockChange(_message.Message):
     ended: _builtins.bool
     """Whether it is over."""
     actor: _builtins.str
-    """Who did it."""
+    """Who made it, or gave places of it back to sale; empty if holds took places of it or ended."""
+    note: _builtins.str
+    """Why, in the words of who did it."""
     @_builtins.property
     def seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Their labels, in a seated section."""
@@ -479,10 +482,11 @@ class BlockChange(_message.Message):
         seats: _abc.Iterable[_builtins.str] | None = ...,
         ended: _builtins.bool = ...,
         actor: _builtins.str = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "block_id", b"block_id", "ended", b"ended", "kind", b"kind", "quantity", b"quantity", "seats", b"seats", "section_id", b"section_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "block_id", b"block_id", "ended", b"ended", "kind", b"kind", "note", b"note", "quantity", b"quantity", "seats", b"seats", "section_id", b"section_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

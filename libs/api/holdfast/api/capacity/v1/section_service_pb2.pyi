@@ -1184,7 +1184,7 @@ class UnblockRequest(_message.Message):
     quantity: _builtins.int
     """So many, of a GENERAL section."""
     note: _builtins.str
-    """Why, for the audit log; at most 500 characters."""
+    """Why, at most 500 characters; the journal keeps it."""
     etag: _builtins.str
     """Only if the block still has this etag. Over REST the If-Match header."""
     request_id: _builtins.str

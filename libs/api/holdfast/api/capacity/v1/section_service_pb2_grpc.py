@@ -191,10 +191,11 @@ class SectionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSection(self, request, context):
-        """Deletes a section of which nothing is held, pending or sold. Its blocks end with it. Its name is free again; the
-        journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting twice answers
-        the same.
-        Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """Deletes a section of which nothing is held, pending or sold. Its blocks end with it, at most 500. Its name is free
+        again; the journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting
+        twice answers the same.
+        Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, VALIDATION_FAILED (more than 500 blocks stand),
+        IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -62,10 +62,11 @@ class SectionServiceStub:
     VALIDATION_FAILED (with the index of each faulty one), IDEMPOTENCY_KEY_REUSED.
     """
     DeleteSection: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.DeleteSectionRequest, _section_service_pb2.DeleteSectionResponse]
-    """Deletes a section of which nothing is held, pending or sold. Its blocks end with it. Its name is free again; the
-    journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting twice answers
-    the same.
-    Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """Deletes a section of which nothing is held, pending or sold. Its blocks end with it, at most 500. Its name is free
+    again; the journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting
+    twice answers the same.
+    Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, VALIDATION_FAILED (more than 500 blocks stand),
+    IDEMPOTENCY_KEY_REUSED.
     """
     GenerateSeating: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.GenerateSeatingRequest, _section_service_pb2.GenerateSeatingResponse]
     """Makes seated sections with all their seats: at most 100,000 seats and 500 sections in one call, all or nothing, one
@@ -192,10 +193,11 @@ class SectionServiceAsyncStub(SectionServiceStub):
     VALIDATION_FAILED (with the index of each faulty one), IDEMPOTENCY_KEY_REUSED.
     """
     DeleteSection: _aio.UnaryUnaryMultiCallable[_section_service_pb2.DeleteSectionRequest, _section_service_pb2.DeleteSectionResponse]  # type: ignore[assignment]
-    """Deletes a section of which nothing is held, pending or sold. Its blocks end with it. Its name is free again; the
-    journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting twice answers
-    the same.
-    Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+    """Deletes a section of which nothing is held, pending or sold. Its blocks end with it, at most 500. Its name is free
+    again; the journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting
+    twice answers the same.
+    Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, VALIDATION_FAILED (more than 500 blocks stand),
+    IDEMPOTENCY_KEY_REUSED.
     """
     GenerateSeating: _aio.UnaryUnaryMultiCallable[_section_service_pb2.GenerateSeatingRequest, _section_service_pb2.GenerateSeatingResponse]  # type: ignore[assignment]
     """Makes seated sections with all their seats: at most 100,000 seats and 500 sections in one call, all or nothing, one
@@ -361,10 +363,11 @@ class SectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _section_service_pb2.DeleteSectionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_section_service_pb2.DeleteSectionResponse, _abc.Awaitable[_section_service_pb2.DeleteSectionResponse]]:
-        """Deletes a section of which nothing is held, pending or sold. Its blocks end with it. Its name is free again; the
-        journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting twice answers
-        the same.
-        Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
+        """Deletes a section of which nothing is held, pending or sold. Its blocks end with it, at most 500. Its name is free
+        again; the journal and returned sales keep it. Atomic under the event's lock; conditional with `etag`. Deleting
+        twice answers the same.
+        Fails with SECTION_NOT_FOUND, TICKETS_SOLD, ETAG_MISMATCH, VALIDATION_FAILED (more than 500 blocks stand),
+        IDEMPOTENCY_KEY_REUSED.
         """
 
     @_abc_1.abstractmethod
