@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.show import Show
 
 ATTEMPT_SECONDS = 6.0
-REST_SECONDS = 0.1
+REST_SECONDS = 0.3
 """Between two trades of a client: what was killed has to start again on the same processors."""
 PRICED, CONFIRMED, RELEASED = 0.5, 0.25, 0.90  # thresholds of a trader's random decisions
 
@@ -31,9 +31,9 @@ async def trade(  # noqa: PLR0913 (whom, what, how much)
 ) -> None:
     """Let clients place holds and confirm or release some of them, until the recorder has enough.
 
-    Every second client never asks for a price, so that trade goes on while prices cannot be had. Bounded by
-    `operations` for each client and by `seconds`; a call that has begun is repeated for as long again. A seed gives
-    the same decisions again; what the scheduler makes of them differs.
+    Of four clients one always asks for a price and two never do, so that trade goes on while prices cannot be had, and
+    somebody notices. Bounded by `operations` for each client and by `seconds`; a call that has begun is repeated for as
+    long again. A seed gives the same decisions again; what the scheduler makes of them differs.
     """
     deadline = time.monotonic() + seconds
     limits = httpx.Limits(max_connections=clients)
@@ -49,7 +49,7 @@ async def trade(  # noqa: PLR0913 (whom, what, how much)
             for _ in range(operations):
                 if recorder.enough.is_set() or time.monotonic() > deadline:
                     return
-                priced = number % 2 == 1 and chance.random() < PRICED
+                priced = number % 4 == 1 or (number % 4 == 3 and chance.random() < PRICED)
                 await _trade_once(client, chance, show, priced=priced)
                 await asyncio.sleep(REST_SECONDS)
 
