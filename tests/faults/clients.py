@@ -34,7 +34,7 @@ RETRYABLE_REASONS = frozenset(
         Reason.INTERNAL,
     }
 )
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.3
 LONG_TTL_SECONDS = 3600
 
 
