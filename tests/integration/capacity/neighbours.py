@@ -31,7 +31,7 @@ LOCK_SECONDS = 30
 
 @dataclass
 class Tier:
-    """A price tier of the stand-in: a price a ticket, a fee a line, limits; `earlier` are prices of earlier versions."""
+    """A price tier of the stand-in: a price a ticket, a fee a line, limits; `earlier` are former versions' prices."""
 
     unit_minor: int = 1000
     fee_minor: int = 0
