@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_SECONDS_MAX = 30.0
-EXTRA_SECONDS_MAX = 60.0
+EXTRA_SECONDS_MAX = 90.0
 """What a load may take beyond the seconds of its job: starting, connecting, the last answers."""
 POLL_SECONDS = 0.05
 STOP_SECONDS = 5.0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 SERVICES = ("gateway", "capacity", "pricing")
-SAMPLES_A_SECOND = 200
+SAMPLES_A_SECOND = 100
 STOP_SECONDS = 20.0
 SHOWN = 40
 
@@ -44,7 +44,7 @@ class Profile:
         self._directory.mkdir(parents=True, exist_ok=True)
         for name, pid in self._pids.items():
             output = self._directory / f"{name}.folded"
-            what = ["--pid", str(pid), "--gil", "--native", "--rate", str(SAMPLES_A_SECOND)]
+            what = ["--pid", str(pid), "--gil", "--function", "--rate", str(SAMPLES_A_SECOND)]
             self._recorders[name] = subprocess.Popen(  # noqa: S603 (found beside our own Python)
                 [program, "record", *what, "--format", "raw", "--output", str(output)],
                 stdout=subprocess.DEVNULL,

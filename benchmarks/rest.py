@@ -110,8 +110,8 @@ def availability(bench: Bench) -> Result:
         "rest_availability",
         "reads/s",
         lambda run: [
-            bench.http_job(run, "availability", [{"path": path}], connections=READERS),
-            bench.http_job(f"{run}-sellers", "hold", targets, connections=SELLERS),
+            bench.http_job(run, "availability", [{"path": path}], connections=READERS, measured=False),
+            bench.http_job(f"{run}-sellers", "hold", targets, connections=SELLERS, measured=False),
         ],
     )
     return bench.check(show, result)
@@ -124,7 +124,7 @@ def with_ceiling(bench: Bench, show: Show, result: Result) -> Result:
         answer = bench.shows.organizer.get(f"/api/v1/holds?event_id={show.event_id}&page_size=1")["holds"][0]
         canned = {"body": json.dumps({"hold": answer | {"state": "ACTIVE"}}), "hold_id": answer["id"]}
         with bench.children.serving("canned_http", canned) as (port, _):
-            program, job = bench.http_job("ceiling", "hold", [target], port=port)
+            program, job = bench.http_job("ceiling", "hold", [target], port=port, measured=False)
             outcome = bench.children.loads(
                 [(program, job | {"warm_seconds": 0.5, "seconds": min(CEILING_SECONDS, bench.options.seconds)})]
             )[0]

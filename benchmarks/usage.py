@@ -11,22 +11,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+ATTEMPTS = 20
+
+
 def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
     """Give the CPU seconds, user and system, that each process tree has taken so far, children that ended included."""
     return {name: _of_tree(pid) for name, pid in pids.items()}
 
 
 def _of_tree(pid: int) -> float:
+    """Add up a tree. A child that ends meanwhile would count twice or not at all, so then it is added up anew."""
     root = psutil.Process(pid)
-    own = root.cpu_times()
-    total = own.user + own.system + own.children_user + own.children_system
-    for child in root.children(recursive=True):
-        try:
-            times = child.cpu_times()
-        except psutil.NoSuchProcess:
-            continue  # its parent has its times by now; they count at the next look
-        total += times.user + times.system
-    return float(total)
+    total = 0.0
+    for _ in range(ATTEMPTS):
+        children = root.children(recursive=True)
+        total = sum(_own(child) for child in children)
+        own = root.cpu_times()
+        total += own.user + own.system + own.children_user + own.children_system
+        if {child.pid for child in children} == {child.pid for child in root.children(recursive=True)}:
+            break
+    return total
+
+
+def _own(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def shares(pids: Mapping[str, int], seconds: float) -> dict[str, float]:

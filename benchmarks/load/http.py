@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import uvloop
 
 from benchmarks.load.http_messages import NotUnderstoodError, split
-from benchmarks.load.outcome import Measurement, Outcome, work
+from benchmarks.load.outcome import WARM_SECONDS_MAX, Measurement, Outcome, work
 from benchmarks.load.scripts import SCRIPTS, ExhaustedError, Requests, Script, WrongAnswerError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ async def drive(job: Mapping[str, Any]) -> Outcome:
     for connection in connections:
         connection.begin()
     try:
-        async with asyncio.timeout(job["warm_seconds"] + job["seconds"] + ANSWER_SECONDS_MAX):
+        async with asyncio.timeout(max(job["warm_seconds"], WARM_SECONDS_MAX) + job["seconds"] + ANSWER_SECONDS_MAX):
             for connection in connections:
                 await connection.idle.wait()
     except TimeoutError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,9 @@ from benchmarks.percentiles import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+WARM_SECONDS_MAX = 30.0
+"""A warm-up of operations ends after so long, done or not."""
 
 ERRORS_MAX = 1_000
 """A load that failed so often stops: its figure would mean nothing."""
@@ -48,7 +52,8 @@ class Measurement:
     """Collects what one load does. Times are of `time.perf_counter`."""
 
     def __init__(self, job: Mapping[str, Any]) -> None:
-        """`job` says `warm_seconds` and `seconds`."""
+        """`job` says `warm_seconds` and `seconds`; `warm_operations` makes the warm-up last until so many are done."""
+        self._warm_operations = int(job.get("warm_operations", 0))
         self._warm_seconds = float(job["warm_seconds"])
         self._seconds = float(job["seconds"])
         self._operations = self._held = self._sold = 0
@@ -56,19 +61,29 @@ class Measurement:
         self._errors: Counter[str] = Counter()
         self._failures = 0
         self._cpu = 0.0
-        self._warm_end = self._end = 0.0
+        self._warm_after = self._warm_before = 0.0
+        self._warm_end = self._end = math.inf
 
     def start(self) -> None:
         """Begin now."""
         gc.collect()
         gc.disable()  # answers make no cycles, and a pause of the generator would look like one of the product
         self._cpu = time.process_time()
-        self._warm_end = time.perf_counter() + self._warm_seconds
-        self._end = self._warm_end + self._seconds
+        now = time.perf_counter()
+        self._warm_after, self._warm_before = now + self._warm_seconds, now + max(self._warm_seconds, WARM_SECONDS_MAX)
+        self._look(now)
 
     def over(self, now: float) -> bool:
         """Tell whether nothing new shall be begun."""
+        self._look(now)
         return now >= self._end or self._failures >= ERRORS_MAX
+
+    def _look(self, now: float) -> None:
+        """Begin to measure when everything is warm."""
+        if self._warm_end < math.inf or now < self._warm_after:
+            return
+        if self._operations >= self._warm_operations or now >= self._warm_before:
+            self._warm_end, self._end = now, now + self._seconds
 
     def done(self, began: float, now: float, *, held: int = 0, sold: int = 0) -> None:
         """Count an operation that was acknowledged."""

@@ -179,3 +179,36 @@ async def test_the_same_seats_are_sold_or_none(capacity: Capacity) -> None:
     assert [list(line.seats) for line in sold.lines] == [["A-1", "A-2"]]
     assert {seat: owner for seat, owner in claims(capacity, section.id).items() if seat < 2} == {0: sold.id, 1: sold.id}
     await capacity.check(section.event_id)
+
+
+async def test_availability_follows_whatever_becomes_of_holds(capacity: Capacity) -> None:
+    """What is kept in memory and fed by the journal says what the rows say, after every kind of change."""
+    event_id = await capacity.event()
+    floor, balcony = await capacity.section(event_id, 10), await capacity.section(event_id, 10)
+
+    async def agree() -> None:
+        told = (await capacity.call("GetAvailability", event_id=event_id)).availability
+        seen = {each.section_id: (each.available, each.held, each.pending, each.sold) for each in told.sections}
+        for section in (floor, balcony):
+            row = await capacity.read(section.id)
+            assert seen[section.id] == (row.available, row.held, row.pending, row.sold)
+
+    await agree()
+    hold, paying = [await capacity.place(floor.id, 3) for _ in range(2)]
+    swap: dict[str, Any] = {
+        "release_lines": [{"number": 1, "quantity": 2}],
+        "add_lines": [{"section_id": balcony.id, "quantity": 4}],
+    }
+    await capacity.call("ChangeHold", role="buyer", hold_id=hold.id, **swap)
+    await agree()
+    await capacity.call("ExtendHold", role="buyer", hold_id=hold.id, hold_ttl_seconds=1800)
+    await capacity.call("BeginPayment", role="buyer", hold_id=paying.id)
+    await agree()
+    gone = await late(capacity, balcony.id, 2)
+    await agree()
+    await reacquire(capacity, gone)
+    await agree()
+    await capacity.call("ConfirmHold", role="buyer", hold_id=paying.id)
+    await capacity.call("ReleaseHold", role="buyer", hold_id=hold.id)
+    await agree()
+    await capacity.check(event_id)

@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from holdfast.common.database import Database, Transaction
 
 
-async def claim(service: Database, aggregate_id: str, version: int, consumer: str = "reader") -> Claim:
+async def claim(
+    service: Database, aggregate_id: str, version: int, consumer: str = "reader", first_version: int | None = None
+) -> Claim:
     return await service.run(
         lambda transaction: positions.claim(
-            transaction, schema="proving", consumer=consumer, aggregate_id=aggregate_id, version=version
+            transaction,
+            schema="proving",
+            consumer=consumer,
+            aggregate_id=aggregate_id,
+            version=version,
+            first_version=first_version,
         ),
         organization_id="positions",
     )
@@ -54,6 +61,43 @@ async def test_a_version_ahead_is_a_gap_and_moves_nothing(service: Database) -> 
     assert await claim(service, "ahead", 2) == Claim(ClaimKind.NEXT, 1)
 
 
+async def test_a_run_is_claimed_at_once(service: Database) -> None:
+    assert await claim(service, "run", 5, first_version=1) == Claim(ClaimKind.NEXT, 0)
+    assert await claim(service, "run", 9, first_version=6) == Claim(ClaimKind.NEXT, 5)
+    assert await claim(service, "run", 10) == Claim(ClaimKind.NEXT, 9)
+
+
+async def test_of_a_run_only_what_is_behind_the_position_is_new(service: Database) -> None:
+    await claim(service, "overlap", 5, first_version=1)
+    assert await claim(service, "overlap", 7, first_version=1) == Claim(ClaimKind.NEXT, 5)
+    assert await claim(service, "overlap", 9, first_version=7) == Claim(ClaimKind.NEXT, 7)
+    for first in (1, 5, 9):
+        assert await claim(service, "overlap", 9, first_version=first) == Claim(ClaimKind.DUPLICATE, 9)
+
+
+async def test_a_run_with_a_gap_before_it_moves_nothing(service: Database) -> None:
+    assert await claim(service, "run-ahead", 5, first_version=2) == Claim(ClaimKind.GAP, 0)
+    await claim(service, "run-ahead", 2, first_version=1)
+    assert await claim(service, "run-ahead", 9, first_version=4) == Claim(ClaimKind.GAP, 2)
+    assert await claim(service, "run-ahead", 9, first_version=3) == Claim(ClaimKind.NEXT, 2)
+
+
+async def test_concurrent_claims_of_overlapping_runs_share_every_version_out_once(service: Database) -> None:
+    last = 0
+    for _ in range(5):
+        ends = [last + 1 + step for step in (0, 3, 3, 1, 7, 5, 7, 2)]
+        claims = await asyncio.gather(*(claim(service, "raced-run", end, first_version=last + 1) for end in ends))
+        taken = sorted(
+            version
+            for one, end in zip(claims, ends, strict=True)
+            if one.kind is ClaimKind.NEXT
+            for version in range(one.position + 1, end + 1)
+        )
+        assert taken == list(range(last + 1, max(ends) + 1))
+        assert all(one.kind is not ClaimKind.GAP for one in claims)
+        last = max(ends)
+
+
 async def test_a_claim_that_is_rolled_back_can_be_claimed_again(service: Database) -> None:
     async def fails(transaction: Transaction) -> None:
         await positions.claim(transaction, schema="proving", consumer="reader", aggregate_id="rolled", version=1)
@@ -85,6 +129,10 @@ async def test_a_snapshot_moves_a_position_forward_only(service: Database) -> No
 async def test_versions_count_from_one(service: Database) -> None:
     with pytest.raises(ValueError, match="from 1"):
         await claim(service, "zero", 0)
+    with pytest.raises(ValueError, match="from 1"):
+        await claim(service, "zero", 3, first_version=0)
+    with pytest.raises(ValueError, match="from 1"):
+        await claim(service, "zero", 3, first_version=4)
     with pytest.raises(ValueError, match="from 1"):
         await advance(service, "zero", 0)
 

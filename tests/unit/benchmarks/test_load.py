@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,6 +114,16 @@ def test_only_what_ends_after_the_warm_up_is_measured() -> None:
     measurement.failed("503 X", times=4)
     found = measurement.outcome()
     assert (found.operations, found.held, found.measured, found.errors) == (1, 3, 0, {"503 X": 4})
+
+
+def test_the_warm_up_lasts_until_enough_was_done() -> None:
+    measurement = Measurement({"warm_seconds": 0, "seconds": 1_000, "warm_operations": 2})
+    measurement.start()
+    for _ in range(4):
+        now = time.perf_counter()
+        assert not measurement.over(now)
+        measurement.done(now, time.perf_counter())
+    assert (measurement.outcome().operations, measurement.outcome().measured) == (4, 2)
 
 
 def test_samples_about_batches_are_found_in_a_scrape() -> None:

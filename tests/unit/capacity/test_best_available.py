@@ -108,6 +108,9 @@ def test_a_companion_sits_beside_the_wheelchair_place() -> None:
 def test_a_companion_seat_is_not_taken_without_its_wheelchair_place() -> None:
     assert choice(Wish(2, wheelchairs=1), "w.cx") == [["A-1", "A-2"]]
     assert choice(Wish(3, wheelchairs=1), "w.cx") == Shortage(adjacent_max=2, free=2, wheelchairs_free=1)
+    # Its wheelchair place is just outside, to the left and to the right.
+    assert choice(Wish(4, wheelchairs=1), "wc.wc") == Shortage(adjacent_max=5, free=5, wheelchairs_free=2)
+    assert choice(Wish(4, wheelchairs=1), "cw.cw") == Shortage(adjacent_max=5, free=5, wheelchairs_free=2)
     assert choice(Wish(2, wheelchairs=2), "wcxcw") == Shortage(adjacent_max=2, free=4, wheelchairs_free=2)
 
 

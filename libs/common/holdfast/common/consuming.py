@@ -1,48 +1,55 @@
-"""The loop of one durable consumer: pull, hand over in order per aggregate, acknowledge, back off, bury the dead."""
+"""The loop of one durable consumer: hand over in order per aggregate, acknowledge, back off, bury the dead."""
 
 import asyncio
 import contextlib
-import json
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind
 
 from holdfast.common import message as messages
-from holdfast.common import streams, telemetry
+from holdfast.common import positions, streams, telemetry
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.message import IncomingMessage, PoisonMessage
+from holdfast.common.pulling import BATCH, ConsumerMissingError, pulling
+from holdfast.common.tasks import pause, rest_seconds
 
 if TYPE_CHECKING:
     from holdfast.common.messaging import Consumer, Messaging
 
 _LOG = structlog.get_logger("holdfast.consumer")
 
-BATCH: Final = 64
-PULL_SECONDS: Final = 2.0
-# A pull that NATS forgot, because it restarted, is repeated when nothing came for so long after its end.
-_PULL_SLACK_SECONDS: Final = 0.5
 _BACKOFF_SECONDS_FIRST: Final = 0.1
 _BACKOFF_SECONDS_MAX: Final = 2.0
 _REMEMBERED_FAILURES: Final = 10_000
 # Deliveries, counted by NATS, after which a failing message is dead even if this process did not see it fail before.
 _DELIVER_LIMIT_FACTOR: Final = 10
 _REASON_MAX: Final = 500
+# A message that waited so long for its turn is told to be in progress, lest NATS deliver it again meanwhile.
+_WAITED_SECONDS: Final = streams.ACK_WAIT_SECONDS / 6
 _PASSING: Final = frozenset(
     {Reason.DEPENDENCY_UNAVAILABLE, Reason.OVERLOADED, Reason.DEADLINE_EXCEEDED, Reason.RATE_LIMITED}
 )
-_OVER: Final = frozenset({"404", "408"})
 
 
-class _ConsumerMissingError(Exception):
-    """NATS does not know the consumer, or is not there: declare it again."""
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """A message as NATS delivered it, and as it reads."""
+
+    given: Msg
+    incoming: IncomingMessage
+
+    @property
+    def sequence(self) -> int:
+        """Where it stands in the stream."""
+        return self.given.metadata.sequence.stream
 
 
 class Consuming:
@@ -55,18 +62,18 @@ class Consuming:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; whatever fails is logged and begun anew, after a bounded pause."""
-        pause = _BACKOFF_SECONDS_FIRST
+        backoff = _BACKOFF_SECONDS_FIRST
         while not stop.is_set():
             try:
                 await self._session(stop)
-                pause = _BACKOFF_SECONDS_FIRST
-            except _ConsumerMissingError:
+                backoff = _BACKOFF_SECONDS_FIRST
+            except ConsumerMissingError:
                 _LOG.info("consumer is declared again", consumer=self._consumer.name)
             except (DomainError, nats.errors.Error, OSError, TimeoutError) as error:
                 _LOG.info("consumer waits for NATS", consumer=self._consumer.name, cause=type(error).__name__)
-            if await _set_within(stop, pause):
+            if await pause(stop, backoff):
                 return
-            pause = min(pause * 2, _BACKOFF_SECONDS_MAX)
+            backoff = min(backoff * 2, _BACKOFF_SECONDS_MAX)
 
     async def _session(self, stop: asyncio.Event) -> None:
         """Consume over one subscription, until `stop` or until the connection or the consumer is gone."""
@@ -75,71 +82,18 @@ class Consuming:
         await streams.declare_consumer(
             client.jetstream(), consumer.stream, name=consumer.name, subjects=consumer.subjects
         )
-        inbox = client.new_inbox()
-        subscription = await client.subscribe(inbox)
-        try:
+        loop = asyncio.get_running_loop()
+        async with pulling(client, stream=consumer.stream, consumer=consumer.name, stop=stop) as pull:
             while not stop.is_set():
-                if client.is_closed:
-                    raise _ConsumerMissingError
-                await self._pull(client, subscription, inbox, stop)
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await subscription.unsubscribe()
-
-    async def _pull(self, client: Client, subscription: Subscription, inbox: str, stop: asyncio.Event) -> None:
-        """Ask for up to a batch and handle it as it comes, until the request is used up or over."""
-        request = {"batch": BATCH, "expires": int(PULL_SECONDS * 1e9)}
-        await client.publish(
-            f"$JS.API.CONSUMER.MSG.NEXT.{self._consumer.stream}.{self._consumer.name}",
-            json.dumps(request).encode(),
-            reply=inbox,
-        )
-        open_requests = BATCH
-        while open_requests > 0:
-            batch, over = await self._receive(subscription, stop)
-            open_requests -= len(batch)
-            await self._handle_all(batch, stop)
-            if over or stop.is_set():
-                return
-
-    async def _receive(self, subscription: Subscription, stop: asyncio.Event) -> tuple[list[Msg], bool]:
-        """Wait for the next message and take those that are there with it; the flag says that no more will come."""
-        first = asyncio.create_task(subscription.next_msg(timeout=PULL_SECONDS + _PULL_SLACK_SECONDS))
-        stopped = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait((first, stopped), return_when=asyncio.FIRST_COMPLETED)
-            if not first.done():
-                return [], True
-            try:
-                found = [first.result()]
-            except nats.errors.TimeoutError:
-                return [], True
-        finally:
-            for task in (first, stopped):
-                task.cancel()
-            await asyncio.gather(first, stopped, return_exceptions=True)
-        while len(found) < BATCH and subscription.pending_msgs > 0:
-            found.append(await subscription.next_msg(timeout=PULL_SECONDS))
-        return self._sorted_out(found)
-
-    def _sorted_out(self, found: list[Msg]) -> tuple[list[Msg], bool]:
-        """Separate messages from what NATS says about the request."""
-        batch: list[Msg] = []
-        over = False
-        for each in found:
-            status = None if each.reply else (each.headers or {}).get("Status")
-            if status is None:
-                batch.append(each)
-            elif status in _OVER:
-                over = True
-            elif status != "100":
-                if batch:
-                    over = True  # handle what came first; the next request hears of it again
-                    continue
-                raise _ConsumerMissingError
-        return batch, over
+                batch = await pull.take()
+                began = loop.time()
+                await self._handle_all(batch, stop)
+                if consumer.run_handler is not None and 0 < len(batch) < BATCH:
+                    # Under load it rests longer than it works: what waits then is handled together.
+                    await pause(stop, rest_seconds(loop.time() - began))
 
     async def _handle_all(self, batch: list[Msg], stop: asyncio.Event) -> None:
+        received = asyncio.get_running_loop().time()
         groups: dict[str, list[Msg]] = {}
         for each in batch:
             groups.setdefault((each.headers or {}).get("holdfast-aggregate", ""), []).append(each)
@@ -147,77 +101,135 @@ class Consuming:
 
         async def in_order(group: list[Msg]) -> None:
             async with limit:
-                for each in group:
-                    if stop.is_set():
-                        await self._settle(each.nak())  # another replica, or the next start, gets it at once
-                    else:
-                        await self._handle(each)
+                for run in self._runs([read for each in group if (read := await self._read(each)) is not None]):
+                    if len(run) == 1 or not await self._handle_run(run, received, stop):
+                        for each in run:
+                            await self._handle(each, received, stop)
 
         async with asyncio.TaskGroup() as tasks:
             for group in groups.values():
                 tasks.create_task(in_order(group))
 
-    async def _handle(self, each: Msg) -> None:
+    async def _read(self, given: Msg) -> _Delivery | None:
+        """Read a message; what cannot be read is buried."""
         try:
             incoming = messages.incoming(
-                each.subject, each.data, each.headers, delivered=each.metadata.num_delivered or 1
+                given.subject, given.data, given.headers, delivered=given.metadata.num_delivered or 1
             )
         except PoisonMessage as poison:
-            await self._bury(each, None, str(poison))
+            await self._bury(given, None, str(poison))
+            return None
+        return _Delivery(given, incoming)
+
+    def _runs(self, group: list[_Delivery]) -> list[list[_Delivery]]:
+        if self._consumer.run_handler is None:
+            return [[each] for each in group]
+        return positions.runs(group, lambda each: each.incoming.version)
+
+    async def _begin(self, run: Sequence[_Delivery], received: float, stop: asyncio.Event) -> bool:
+        """See whether there is time to handle a run; if not, another replica or the next start gets it at once."""
+        if stop.is_set():
+            for each in run:
+                await self._settle(each.given.nak())
+            return False
+        if asyncio.get_running_loop().time() - received > _WAITED_SECONDS:
+            for each in run:
+                await self._settle(each.given.in_progress())
+        return True
+
+    async def _handle_run(self, run: list[_Delivery], received: float, stop: asyncio.Event) -> bool:
+        """Hand over a run at once; False, with nothing settled, when its messages are to be handled one by one."""
+        handler = self._consumer.run_handler
+        if handler is None:
+            return False
+        if not await self._begin(run, received, stop):
+            return True
+        begin = asyncio.get_running_loop().time()
+        try:
+            with self._span(run):
+                async with asyncio.timeout(self._consumer.handler_timeout_seconds):
+                    await handler([each.incoming for each in run])
+        except Exception as error:  # noqa: BLE001 (a handler may fail in any way; which message it was shows one by one)
+            if not _passes(error):
+                _LOG.info("run is handled one by one", consumer=self._consumer.name, cause=type(error).__name__)
+                return False
+            # What is away now is away for each of them.
+            for each in run:
+                await self._come_again(each, error)
+        else:
+            await self._applied(run, begin)
+        return True
+
+    async def _handle(self, each: _Delivery, received: float, stop: asyncio.Event) -> None:
+        if not await self._begin([each], received, stop):
             return
-        await self._settle(each.in_progress())
-        with telemetry.span(
-            f"consume {incoming.type}",
+        begin = asyncio.get_running_loop().time()
+        try:
+            with self._span([each]):
+                async with asyncio.timeout(self._consumer.handler_timeout_seconds):
+                    await self._consumer.handler(each.incoming)
+        except PoisonMessage as poison:
+            await self._bury(each.given, each.incoming, str(poison))
+        except Exception as error:  # noqa: BLE001 (a handler may fail in any way; the loop goes on)
+            await self._failed(each, error)
+        else:
+            await self._applied([each], begin)
+
+    def _span(self, run: Sequence[_Delivery]) -> AbstractContextManager[Span | None]:
+        """Go on in the trace of the messages; in one that is recorded, if a run has any."""
+        traced = (each.incoming for each in run if not telemetry.is_unrecorded(each.incoming.traceparent or ""))
+        lead = next(traced, run[0].incoming) if len(run) > 1 else run[0].incoming
+        return telemetry.span(
+            f"consume {lead.type}",
             kind=SpanKind.CONSUMER,
             attributes={
                 "messaging.system": "nats",
                 "messaging.operation.type": "process",
                 "messaging.consumer.group.name": self._consumer.name,
-                "messaging.destination.name": incoming.subject,
-                "messaging.message.id": incoming.message_id,
+                "messaging.destination.name": lead.subject,
+                "messaging.message.id": lead.message_id,
+                "messaging.batch.message_count": len(run),
             },
-            traceparent=incoming.traceparent,
-        ):
-            await self._apply(each, incoming)
+            traceparent=lead.traceparent,
+        )
 
-    async def _apply(self, each: Msg, incoming: IncomingMessage) -> None:
-        consumer = self._consumer
-        sequence = each.metadata.sequence.stream
-        begin = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(consumer.handler_timeout_seconds):
-                await consumer.handler(incoming)
-        except PoisonMessage as poison:
-            await self._bury(each, incoming, str(poison))
-        except Exception as error:  # noqa: BLE001 (a handler may fail in any way; the loop goes on)
-            attempts = self._failures.pop(sequence, 0) + 1
-            passing = isinstance(error, DomainError) and error.reason in _PASSING
-            spent = attempts >= consumer.deliver_limit or incoming.delivered >= (
-                consumer.deliver_limit * _DELIVER_LIMIT_FACTOR
-            )
-            if spent and not passing:
-                await self._bury(each, incoming, f"{type(error).__name__}: {error}")
-                return
-            if not passing:
-                self._failures[sequence] = attempts
-                if len(self._failures) > _REMEMBERED_FAILURES:
-                    self._failures.popitem(last=False)
-            delay = consumer.backoff_seconds[min(incoming.delivered, len(consumer.backoff_seconds)) - 1]
-            self._count("failed")
-            _LOG.warning(
-                "message failed and comes again",
-                consumer=consumer.name,
-                message=incoming.message_id,
-                delivered=incoming.delivered,
-                delay_seconds=delay,
-                exc_info=None if passing else error,
-            )
-            await self._settle(each.nak(delay=delay))
-        else:
-            self._failures.pop(sequence, None)
-            self._count("applied")
-            self._measure(each, begin)
-            await self._settle(each.ack())
+    async def _applied(self, run: Sequence[_Delivery], begin: float) -> None:
+        for each in run:
+            self._failures.pop(each.sequence, None)
+        self._count("applied", len(run))
+        self._measure(run[-1].given, begin)
+        for each in run:
+            await self._settle(each.given.ack())
+
+    async def _failed(self, each: _Delivery, error: Exception) -> None:
+        consumer, sequence = self._consumer, each.sequence
+        passing = _passes(error)
+        attempts = self._failures.pop(sequence, 0) + 1
+        spent = attempts >= consumer.deliver_limit or each.incoming.delivered >= (
+            consumer.deliver_limit * _DELIVER_LIMIT_FACTOR
+        )
+        if spent and not passing:
+            await self._bury(each.given, each.incoming, f"{type(error).__name__}: {error}")
+            return
+        if not passing:
+            self._failures[sequence] = attempts
+            if len(self._failures) > _REMEMBERED_FAILURES:
+                self._failures.popitem(last=False)
+        await self._come_again(each, error)
+
+    async def _come_again(self, each: _Delivery, error: Exception) -> None:
+        consumer, delivered = self._consumer, each.incoming.delivered
+        delay = consumer.backoff_seconds[min(delivered, len(consumer.backoff_seconds)) - 1]
+        self._count("failed")
+        _LOG.warning(
+            "message failed and comes again",
+            consumer=consumer.name,
+            message=each.incoming.message_id,
+            delivered=delivered,
+            delay_seconds=delay,
+            exc_info=None if _passes(error) else error,
+        )
+        await self._settle(each.given.nak(delay=delay))
 
     async def _bury(self, each: Msg, incoming: IncomingMessage | None, reason: str) -> None:
         """Put the message, as it came, into DEAD with the reason; only then tell NATS not to deliver it again."""
@@ -258,13 +270,11 @@ class Consuming:
         age = datetime.now(UTC) - each.metadata.timestamp
         metrics.consumer_lag_seconds.labels(name).set(max(0.0, age.total_seconds()))
 
-    def _count(self, outcome: str) -> None:
+    def _count(self, outcome: str, number: int = 1) -> None:
         if self._messaging.metrics is not None:
-            self._messaging.metrics.consumer_messages_total.labels(self._consumer.name, outcome).inc()
+            self._messaging.metrics.consumer_messages_total.labels(self._consumer.name, outcome).inc(number)
 
 
-async def _set_within(stop: asyncio.Event, seconds: float) -> bool:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    return stop.is_set()
+def _passes(error: Exception) -> bool:
+    """Tell whether an error is of something that is away for now, not of the message."""
+    return isinstance(error, DomainError) and error.reason in _PASSING

@@ -70,12 +70,18 @@ class Consumer:
     attempts the message goes to DEAD; errors of a dependency (DEPENDENCY_UNAVAILABLE, OVERLOADED) are tried for ever.
     `skip` is called before a message goes to DEAD, when its headers could be read, to move the position past it.
     Messages of one aggregate are handled in order, of at most `concurrency` aggregates at the same time.
+
+    `run_handler`, if there is one, gets what has gathered of an aggregate instead: messages of consecutive versions, at
+    most `pulling.BATCH`, to be applied all or none; they are acknowledged together. If it fails, `handler` gets them
+    one by one, so that only what is wrong with one of them keeps that one back; a dependency that is away sends all of
+    them back. Such a consumer rests a little after work, up to 0.1 s, for more to gather.
     """
 
     name: str
     stream: str
     subjects: tuple[str, ...]
     handler: Callable[[IncomingMessage], Awaitable[None]]
+    run_handler: Callable[[Sequence[IncomingMessage]], Awaitable[None]] | None = None
     backoff_seconds: tuple[float, ...] = (0.1, 0.5, 2.0, 10.0)
     deliver_limit: int = 8
     skip: Callable[[IncomingMessage], Awaitable[None]] | None = None

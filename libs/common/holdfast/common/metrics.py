@@ -103,7 +103,7 @@ class Metrics:
         )  # fmt: skip
         self.consumer_duration_seconds = Histogram(
             "holdfast_consumer_duration_seconds",
-            "Time that handling a message took",
+            "Time that handling a message took, or a run of messages that were handled together",
             ["consumer"],
             buckets=RPC_BUCKETS_SECONDS,
             registry=registry,

@@ -16,13 +16,13 @@ from holdfast.common.message import OutgoingMessage
 from holdfast.common.messaging import Messaging, PublishError
 from holdfast.common.metrics import Metrics
 from holdfast.common.outbox import OutboxLag, OutboxSource
+from holdfast.common.tasks import rest_seconds
 
 RELAY_LEASE: Final = "relay"
 BATCH: Final = 256
 BATCH_MAX: Final = 4_096
 CHUNK: Final = 1_000
 
-_REST_FACTOR: Final = 4
 _POLL_SECONDS_MIN: Final = 0.01
 _POLL_SECONDS_MAX: Final = 0.1
 _BACKOFF_SECONDS_FIRST: Final = 0.1
@@ -146,7 +146,7 @@ class Relay:
                     continue
                 else:
                     # Under load it rests longer than it works: what waits then goes out together.
-                    pause = max(_POLL_SECONDS_MIN, busy * _REST_FACTOR) if published else interval * 2
+                    pause = max(_POLL_SECONDS_MIN, rest_seconds(busy)) if published else interval * 2
                     interval = min(pause, _POLL_SECONDS_MAX)
                 await self._rest(stop, interval)
         finally:

@@ -17,6 +17,8 @@ from holdfast.common.mesh_identity import Principal, server_name
 from holdfast.local.identities import OPERATOR
 
 DEADLINE_SECONDS = 5.0
+VERIFY_SECONDS = 60.0
+"""Recomputing the counters of an event reads all its live holds and its journal."""
 
 
 class OperatorError(Exception):
@@ -56,7 +58,7 @@ class Operator:
         """Recompute an event's counters and show where they differ; changes nothing."""
         request = inventory_service_pb2.VerifyInventoryRequest(event_id=_id(event_id))
         try:
-            return self._inventory.VerifyInventory(request, timeout=DEADLINE_SECONDS, metadata=self._metadata)
+            return self._inventory.VerifyInventory(request, timeout=VERIFY_SECONDS, metadata=self._metadata)
         except grpc.RpcError as error:
             raise _told(error) from error
 

@@ -9,6 +9,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from holdfast.api.capacity.v1 import messages_pb2
+from holdfast.common import positions
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import is_id
 from holdfast.common.message import IncomingMessage, PoisonMessage
@@ -17,6 +18,8 @@ from holdfast.common.positions import ClaimKind
 from holdfast.events.operations import inventory as operations
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.common.clock import Clock
     from holdfast.common.database import Database
     from holdfast.events.operations.inventory import Applied, InventoryChange
@@ -57,6 +60,20 @@ def change_of(message: messages_pb2.InventoryChanged) -> InventoryChange:
     )
 
 
+def _read(incoming: IncomingMessage) -> InventoryChange:
+    body = messages_pb2.InventoryChanged()
+    try:
+        body.ParseFromString(incoming.body)
+    except DecodeError:
+        raise PoisonMessage("not an InventoryChanged") from None
+    change = change_of(body)
+    if change.organization_id != incoming.organization_id or change.event_id != incoming.event_id:
+        raise PoisonMessage("the body is of another organization or event than the subject")
+    if change.version != incoming.version:
+        raise PoisonMessage("the body is of another version than the header")
+    return change
+
+
 class InventoryConsumer:
     """Keeps the figures of events, and moves them to SOLD_OUT and back. Each change is applied once, in order."""
 
@@ -67,21 +84,27 @@ class InventoryConsumer:
 
     def consumer(self) -> Consumer:
         """Describe the durable consumer."""
-        return Consumer(name=operations.CONSUMER, stream=STREAM, subjects=SUBJECTS, handler=self.handle, skip=self.skip)
+        return Consumer(
+            name=operations.CONSUMER,
+            stream=STREAM,
+            subjects=SUBJECTS,
+            handler=self.handle,
+            run_handler=self.handle_run,
+            skip=self.skip,
+        )
 
     async def handle(self, incoming: IncomingMessage) -> None:
         """Apply a message; a gap before it is fetched from capacity first."""
-        body = messages_pb2.InventoryChanged()
-        try:
-            body.ParseFromString(incoming.body)
-        except DecodeError:
-            raise PoisonMessage("not an InventoryChanged") from None
-        change = change_of(body)
-        if change.organization_id != incoming.organization_id or change.event_id != incoming.event_id:
-            raise PoisonMessage("the body is of another organization or event than the subject")
-        applied = await self._apply(change)
+        await self.handle_run([incoming])
+
+    async def handle_run(self, run: Sequence[IncomingMessage]) -> None:
+        """Apply consecutive messages of an event in one transaction; what is missing before them is fetched first."""
+        changes = [_read(incoming) for incoming in run]
+        if len({(change.organization_id, change.event_id) for change in changes}) > 1:
+            raise PoisonMessage("messages of several events name the same aggregate")
+        applied = await self._apply(changes)
         if applied.claim.kind is ClaimKind.GAP:
-            await self._fill_gap(change, after_version=applied.claim.position)
+            await self._fill_gap(changes[-1], after_version=applied.claim.position)
 
     async def skip(self, incoming: IncomingMessage) -> None:
         """Move the position past a message that goes to the dead letters."""
@@ -92,10 +115,10 @@ class InventoryConsumer:
             organization_id=incoming.organization_id,
         )
 
-    async def _apply(self, change: InventoryChange) -> Applied:
+    async def _apply(self, changes: Sequence[InventoryChange]) -> Applied:
         applied = await self._database.run(
-            lambda transaction: operations.apply_change(transaction, change, now=self._clock.now()),
-            organization_id=change.organization_id,
+            lambda transaction: operations.apply_changes(transaction, changes, now=self._clock.now()),
+            organization_id=changes[0].organization_id,
         )
         if applied.scene is not None:
             await self._outside.push_controls(applied.scene)
@@ -105,15 +128,15 @@ class InventoryConsumer:
         position = after_version
         logger.info("inventory gap", event_id=wanted.event_id, position=position, version=wanted.version)
         for _ in range(FETCHES_MAX):
-            changes = await self._outside.inventory_changes(
+            fetched = await self._outside.inventory_changes(
                 wanted.organization_id, wanted.event_id, after_version=position, size=FETCH_SIZE
             )
-            for message in changes:
-                change = change_of(message)
-                if change.event_id != wanted.event_id or change.organization_id != wanted.organization_id:
-                    raise PoisonMessage("capacity answered with changes of another event")
-                await self._apply(change)
-                position = max(position, change.version)
+            changes = [change_of(message) for message in fetched]
+            if any(one.event_id != wanted.event_id or one.organization_id != wanted.organization_id for one in changes):
+                raise PoisonMessage("capacity answered with changes of another event")
+            for run in positions.runs(changes, lambda one: one.version):
+                await self._apply(run)
+                position = max(position, run[-1].version)
             if position >= wanted.version:
                 return
             if not changes:

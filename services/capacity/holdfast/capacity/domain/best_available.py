@@ -99,6 +99,8 @@ class _Search:
     __slots__ = (
         "_adjacent",
         "_companions",
+        "_largest",
+        "_largest_starts",
         "_layout",
         "_ordinary",
         "_others",
@@ -124,6 +126,7 @@ class _Search:
         if not wish.restricted_view_allowed:
             allowed &= ~layout.restricted_view
         self._others = layout.ordinary & allowed
+        self._largest = self._largest_starts = 0
         self._wheelchairs = self._companions = 0
         if wish.wheelchairs:
             self._wheelchairs = layout.wheelchair & allowed
@@ -175,15 +178,22 @@ class _Search:
 
     def _next_ordinary(self, chosen: int, missing: int) -> range:
         """Give the largest group of ordinary seats, `missing` at most; empty if there is none."""
-        size = min(missing, windows.longest(self._others, self._adjacent))
-        if not size:
-            return range(0)
-        starts = windows.groups(self._others, self._adjacent, size)
+        if not self._largest_starts:  # of this size all are taken
+            self._largest = windows.longest(self._others, self._adjacent)
+            if not self._largest:
+                return range(0)
+            self._largest_starts = windows.groups(self._others, self._adjacent, self._largest)
+        size = min(missing, self._largest)
+        starts = self._largest_starts
+        if size < self._largest:
+            starts = windows.groups(self._others, self._adjacent, size)
         if self._wish.wheelchairs:
             starts = self._least_restricted(starts, size)
             beside = (chosen & self._adjacent) << 1 | ((chosen >> 1 & self._adjacent) >> (size - 1))
             starts = starts & beside or starts
         start = self._best_of(starts, size)
+        # The largest groups have no seat in common, or they would be larger: taking one leaves the others.
+        self._largest_starts &= ~(1 << start)
         return range(start, start + size)
 
     def _next_accessible(self, wheelchairs: int, missing: int) -> range:

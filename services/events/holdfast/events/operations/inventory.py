@@ -18,6 +18,7 @@ from holdfast.events.store import events as event_store
 from holdfast.events.store.tables import SCHEMA
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from holdfast.common.database import Transaction
@@ -47,51 +48,53 @@ class InventoryChange:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of a change; `scene` = the event as it is now, if it moved."""
+    """What became of changes; `scene` = the event as it is now, if it moved."""
 
     claim: Claim
     scene: Scene | None = None
 
 
-async def apply_change(transaction: Transaction, change: InventoryChange, *, now: datetime) -> Applied:
-    """Apply a change if it is the next one of its event: the position, the figures, the transition, in one commit.
+async def apply_changes(transaction: Transaction, changes: Sequence[InventoryChange], *, now: datetime) -> Applied:
+    """Apply consecutive changes of an event if they come next: position, figures, transitions, in one commit.
 
-    A duplicate or a gap changes nothing; the claim says which. A change of an event that this service does not have
-    moves the position and nothing else: there is nobody whom its figures belong to, and its successors need not be
-    fetched as a gap.
+    Those that were applied before are left out; when all were, or some before the first one are missing, nothing
+    changes, as the claim says. Figures are absolute, so only the last ones are written, but each crossing of the line
+    between sold out and not is followed, in order. Changes of an event that this service does not have move the
+    position and nothing else: there is nobody whom their figures belong to, and their successors need not be fetched
+    as a gap.
     """
+    first, last = changes[0], changes[-1]
     claim = await positions.claim(
-        transaction, schema=SCHEMA, consumer=CONSUMER, aggregate_id=change.event_id, version=change.version
+        transaction,
+        schema=SCHEMA,
+        consumer=CONSUMER,
+        aggregate_id=last.event_id,
+        version=last.version,
+        first_version=first.version,
     )
     if claim.kind is not ClaimKind.NEXT:
         return Applied(claim=claim)
-    # The lock only where the event may move: a resume of sales that runs now then either finds the new figures or is
-    # found here.
-    crossed = change.sold_out is not None
-    event = await event_store.find_event(
-        transaction, change.organization_id, change.event_id, lock="wait" if crossed else "none"
-    )
-    if event is None:
-        logger.warning("inventory of an unknown event", event_id=change.event_id, version=change.version)
-        return Applied(claim=claim)
-    known = (await event_store.find_figures(transaction, event.organization_id, [event.id])).get(event.id)
-    sold_out = change.sold_out if change.sold_out is not None else known is not None and known.sold_out
-    await event_store.write_figures(
-        transaction,
-        event.organization_id,
-        event.id,
-        Figures(
-            capacity=change.total,
-            available=change.total - change.held - change.pending - change.sold - change.blocked,
-            sold=change.sold,
-            sold_out=sold_out,
-            inventory_version=change.version,
-        ),
-    )
-    name = inventory_transition(event.state, sold_out=sold_out) if crossed else None
-    if name is None or event.delete_time is not None:
-        return Applied(claim=claim)
-    scene = await apply_transition(
+    scene = None
+    for change in changes:
+        if change.version > claim.position and change.sold_out is not None:
+            scene = await _cross(transaction, change, now=now) or scene
+    if last.sold_out is None:
+        await _write_figures(transaction, last)
+    return Applied(claim=claim, scene=scene)
+
+
+async def _cross(transaction: Transaction, change: InventoryChange, *, now: datetime) -> Scene | None:
+    """Follow a change between sold out and not; the event as it is then, if it moved."""
+    # Locked, because the event may move: a resume of sales that runs now then either finds the new figures or is found
+    # here.
+    event = await event_store.find_event(transaction, change.organization_id, change.event_id, lock="wait")
+    await _write_figures(transaction, change)
+    if event is None or event.delete_time is not None:
+        return None
+    name = inventory_transition(event.state, sold_out=bool(change.sold_out))
+    if name is None:
+        return None
+    return await apply_transition(
         transaction,
         await scene_of(transaction, event),
         name,
@@ -100,7 +103,24 @@ async def apply_change(transaction: Transaction, change: InventoryChange, *, now
         now=now,
         moves={},
     )
-    return Applied(claim=claim, scene=scene)
+
+
+async def _write_figures(transaction: Transaction, change: InventoryChange) -> None:
+    written = await event_store.write_figures(
+        transaction,
+        change.organization_id,
+        change.event_id,
+        Figures(
+            capacity=change.total,
+            available=change.total - change.held - change.pending - change.sold - change.blocked,
+            sold=change.sold,
+            sold_out=bool(change.sold_out),
+            inventory_version=change.version,
+        ),
+        crossed=change.sold_out is not None,
+    )
+    if not written:
+        logger.warning("inventory of an unknown event", event_id=change.event_id, version=change.version)
 
 
 async def skip_change(transaction: Transaction, *, event_id: str, version: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from holdfast.events.domain.events import Event, EventKind, Figures, Visibility
@@ -169,10 +169,13 @@ async def find_figures(transaction: Transaction, organization_id: str, event_ids
     }
 
 
-async def write_figures(transaction: Transaction, organization_id: str, event_id: str, figures: Figures) -> None:
-    """Write what capacity reported, unless something newer is there.
+async def write_figures(
+    transaction: Transaction, organization_id: str, event_id: str, figures: Figures, *, crossed: bool
+) -> bool:
+    """Write what capacity reported, unless something newer is there or there is no such event: False then.
 
-    A table of its own: figures change with every hold, and must change neither the event's version nor its etag.
+    `sold_out` is taken only if the report `crossed` that line; otherwise what an earlier one said stays. A table of its
+    own: figures change with every hold, and must change neither the event's version nor its etag.
     """
     values = {
         "capacity": figures.capacity,
@@ -181,14 +184,20 @@ async def write_figures(transaction: Transaction, organization_id: str, event_id
         "sold_out": figures.sold_out,
         "inventory_version": figures.inventory_version,
     }
-    statement = insert(EVENT_FIGURES).values(organization_id=organization_id, event_id=event_id, **values)
-    await transaction.execute(
+    of_event = select(
+        EVENTS.c.organization_id,
+        EVENTS.c.id,
+        *(literal(value, EVENT_FIGURES.c[name].type) for name, value in values.items()),
+    ).where(EVENTS.c.organization_id == organization_id, EVENTS.c.id == event_id)
+    statement = insert(EVENT_FIGURES).from_select(["organization_id", "event_id", *values], of_event)
+    written = await transaction.execute(
         statement.on_conflict_do_update(
             index_elements=[EVENT_FIGURES.c.organization_id, EVENT_FIGURES.c.event_id],
-            set_=values,
+            set_={name: statement.excluded[name] for name in values if crossed or name != "sold_out"},
             where=EVENT_FIGURES.c.inventory_version < statement.excluded.inventory_version,
         )
     )
+    return int(written.rowcount) > 0
 
 
 async def venue_has_events(transaction: Transaction, organization_id: str, venue_id: str) -> bool:
