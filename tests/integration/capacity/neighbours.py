@@ -31,9 +31,10 @@ LOCK_SECONDS = 30
 
 @dataclass
 class Tier:
-    """A price tier of the stand-in: a price a ticket and its limits; `earlier` are the prices of earlier versions."""
+    """A price tier of the stand-in: a price a ticket, a fee a line, limits; `earlier` are former versions' prices."""
 
     unit_minor: int = 1000
+    fee_minor: int = 0
     currency_code: str = "USD"
     version: int = 1
     section_id: str = ""
@@ -99,7 +100,7 @@ class World:
         if line.HasField("price_tier_version"):
             version, lock_time = line.price_tier_version, line.price_lock_time
             unit_minor = tier.earlier.get(version, unit_minor)
-        total = Money(unit_minor * line.quantity, tier.currency_code)
+        total = Money(unit_minor * line.quantity + tier.fee_minor, tier.currency_code)
         lock = quote_service_pb2.PriceLock(
             price=locked_price_pb2.LockedPrice(
                 price_tier_id=line.price_tier_id,

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from holdfast.api.capacity.v1 import block_pb2
+from holdfast.capacity.domain.blocking import BlockRequest
+from holdfast.capacity.domain.blocks import Act, BlockKind
+from holdfast.capacity.domain.parts import PartRequest
+from holdfast.capacity.domain.returning import ReturnRequest
+from holdfast.capacity.domain.sales import ReturnTo
+from holdfast.capacity.operations.blocks import MakeBlock
+from holdfast.capacity.operations.sales import ReturnSale
 from holdfast.common.errors import Reason
+from holdfast.common.idempotency import RequestKey
 from holdfast.common.ids import new_id
 from tests.integration.capacity.conftest import refused, state_of
 from tests.integration.capacity.racing import outcomes, reasons
@@ -385,3 +393,24 @@ async def test_verification_tells_of_blocked_places_that_no_block_names(capacity
     assert [
         (each.section_id, each.counter, each.stored, each.from_lines, each.from_journal) for each in found.differences
     ] == [("", "blocked", 5, 3, 5), (section.id, "blocked", 5, 3, 5)]
+
+
+async def test_a_command_that_runs_again_after_an_unknown_commit_finds_what_it_did(capacity: Capacity) -> None:
+    section = await capacity.on_sale(10)
+    sale = await sold(capacity, await capacity.place(section.id, 4))
+    act = Act("user:owner", "why")
+    block = MakeBlock(
+        BlockRequest(new_id(), section.id, BlockKind.HOUSE, 3, act), RequestKey("user:owner", "B", new_id(), b"")
+    )
+    back = ReturnSale(
+        ReturnRequest(new_id(), sale.id, (PartRequest(1, 2),), ReturnTo.SALE, act, (new_id(),)),
+        RequestKey("user:owner", "R", new_id(), b""),
+    )
+    async with capacity.engine_of_the_service() as submit:
+        for _ in range(2):
+            made = await submit(section.event_id, block)
+            assert (made.block_id, made.replayed) == (block.request.block_id, False)
+            returned = await submit(section.event_id, back)
+            assert (returned.return_id, returned.replayed) == (back.request.return_id, False)
+    assert await figures(capacity, section.id) == (5, 0, 2, 3)
+    await capacity.check(section.event_id)

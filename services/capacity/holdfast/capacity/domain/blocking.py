@@ -127,7 +127,7 @@ def _seats_to_free(inventory: Inventory, now: Block, request: UnblockRequest) ->
 
 def _exceeded(inventory: Inventory, now: Block, outside: Sequence[str] = ()) -> Exception:
     """Give the error of asking for more than is in a block, or what to do before that is known."""
-    if now.block_id in inventory.more_expired or inventory.untidied(now.section_id):
+    if inventory.untidied_block(now.block_id):
         return TidyFirst(inventory.event_id)
     metadata = {"block_id": now.block_id, "remaining": str(now.quantity)}
     if outside:

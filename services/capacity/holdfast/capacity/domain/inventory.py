@@ -189,6 +189,18 @@ class Inventory:
             or any(line.section_id == section_id for hold in self.expired for line in hold.lines)
         )
 
+    def untidied_block(self, block_id: str) -> bool:
+        """Whether places may be back in a block that this commit cannot put there by itself."""
+        return (
+            bool(self.voids)
+            or block_id in self.more_expired
+            or any(line.block_id == block_id for hold in self.expired for line in hold.lines)
+        )
+
+    def untidied_seats(self, section_id: str, seats: int) -> bool:
+        """Whether seats of a bitmap may be free that this commit cannot free by itself."""
+        return bool(self.voids) or any(_has_seats(hold, section_id, seats) for hold in self.expired)
+
     def add_hold(self, hold: Hold) -> None:
         """Claim a new hold's places."""
         for line in hold.lines:
@@ -300,11 +312,7 @@ class Inventory:
 
     def reclaim_seats(self, section_id: str, seats: int) -> None:
         """Expire holds whose time is over and that have seats of a bitmap."""
-        self._expire(
-            lambda hold: bool(
-                seats & mask_of(seat for line in hold.lines if line.section_id == section_id for seat in line.seats)
-            )
-        )
+        self._expire(lambda hold: _has_seats(hold, section_id, seats))
 
     def reclaim_block(self, block_id: str, quantity: int) -> None:
         """Expire holds from a block whose time is over, oldest first, until so many places are in it again.
@@ -395,3 +403,7 @@ class Inventory:
     def touched_sections(self) -> Sequence[Section]:
         """Give every section that the commit makes or changes, as it will be."""
         return [self.sections[section_id] for section_id in sorted(self.changed_sections | self.new_sections)]
+
+
+def _has_seats(hold: Hold, section_id: str, seats: int) -> bool:
+    return any(seats & mask_of(line.seats) for line in hold.lines if line.section_id == section_id)

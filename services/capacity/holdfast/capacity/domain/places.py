@@ -66,7 +66,7 @@ def _check_seats(inventory: Inventory, line: Line) -> None:
         inventory.reclaim_seats(line.section_id, wanted)
         taken = seating.taken & wanted
         if taken:
-            if inventory.untidied(line.section_id):
+            if inventory.untidied_seats(line.section_id, taken):
                 raise TidyFirst(inventory.event_id)
             raise _seats_taken(inventory, line, taken)
 
@@ -93,14 +93,14 @@ def _check_block_places(inventory: Inventory, line: Line) -> None:
             inventory.reclaim_seats(line.section_id, outside)
             outside = _seats_outside(inventory, line)
         if outside:
-            if inventory.untidied(line.section_id):
+            if inventory.untidied_seats(line.section_id, outside):
                 raise TidyFirst(inventory.event_id)
             raise _seats_taken(inventory, line, outside)
     else:
         inventory.reclaim_block(block_id, line.quantity)
     block = inventory.blocks.now[block_id]
     if block.ended or block.quantity < line.quantity:
-        if not block.ended and (block_id in inventory.more_expired or inventory.untidied(line.section_id)):
+        if not block.ended and inventory.untidied_block(block_id):
             raise TidyFirst(inventory.event_id)
         raise DomainError(
             Reason.INSUFFICIENT_CAPACITY,
