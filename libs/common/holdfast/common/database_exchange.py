@@ -45,7 +45,7 @@ _prepared: WeakKeyDictionary[Driver, dict[tuple[str, tuple[int, ...]], bytes]] =
 
 
 async def forget(driver: Driver) -> None:
-    """Drop what a connection has prepared. After a rollback psycopg drops all that there is, if it prepared anything."""
+    """Drop what a connection has prepared: after a rollback psycopg drops all there is, if it prepared anything."""
     names = _prepared.get(driver)
     if names and not driver.closed:
         names.clear()
