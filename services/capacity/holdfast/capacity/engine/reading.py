@@ -67,7 +67,8 @@ SELECT w.customer_id, w.price_tier_id, l.quantity - l.returned_quantity - l.exch
 FROM unnest($3::text[], $4::text[]) AS w (customer_id, price_tier_id)
 JOIN capacity.sales s ON s.organization_id = $1 AND s.event_id = $2 AND s.customer_id = w.customer_id
 JOIN capacity.sale_lines l ON l.organization_id = $1 AND l.sale_id = s.id AND l.price_tier_id = w.price_tier_id"""
-# Of a section: holds whose time is over, oldest first; and when the first hold that lives on ends.
+# Of a section: holds whose time is over, oldest first; and when the first hold that lives on
+# ends, of those whose places then go to sale.
 _EXPIRED: Final = f"""
 {rows.HOLDS} WHERE h.organization_id = $1 AND h.id IN (
   SELECT e.id FROM capacity.holds e
@@ -81,7 +82,8 @@ _NEXT_EXPIRY: Final = """
 SELECT h.expire_time FROM capacity.holds h
 WHERE h.organization_id = $1 AND h.event_id = $2 AND h.state IN ('ACTIVE', 'PENDING') AND h.expire_time > $4
   AND EXISTS (SELECT 1 FROM capacity.hold_lines o
-              WHERE o.organization_id = $1 AND o.hold_id = h.id AND o.section_id = $3)
+              WHERE o.organization_id = $1 AND o.hold_id = h.id AND o.section_id = $3
+                AND o.block_id IS NULL)
 ORDER BY h.expire_time, h.id LIMIT 1"""
 _EXPIRED_OF_SEATS: Final = f"""
 {rows.HOLDS} WHERE h.organization_id = $1 AND h.id IN (
