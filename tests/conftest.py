@@ -13,7 +13,7 @@ pytest_plugins = ["tests.support.postgres", "tests.support.nats"]
 LONGEST = ("tests/faults/test_kill.py", "tests/integration/local/test_up.py", "tests/e2e/")
 TOGETHER = ("tests/e2e/",)
 """Folders whose tests share one mesh; all other files are on their own."""
-ONE_MESH = ("tests/faults/test_kill.py", "tests/faults/test_planted.py", "tests/faults/test_replicas.py")
+ONE_MESH = tuple(f"tests/faults/test_{name}.py" for name in ("kill", "planted", "replicas", "supervisor"))
 """Files whose tests share one mesh, too."""
 
 

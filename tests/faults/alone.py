@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.rows import namedtuple_row
 
+from holdfast.common.ids import new_id
 from holdfast.common.mesh_identity import Principal
 from tests.faults.clients import Client, Stubs
 from tests.faults.history import Target
@@ -24,8 +25,14 @@ PATIENCE_SECONDS = 30.0
 
 
 async def seats_of(capacity: Capacity, event_id: str, count: int) -> list[Target]:
-    """Make seats that can be held: until sections have seats, each is a section with one place."""
-    return [Target((await capacity.section(event_id, 1)).id) for _ in range(count)]
+    """Make a section with so many seats, all in one row."""
+    config = {"rows": 1, "cols": count, "sections": [{"name": f"Seats {new_id()}"}]}
+    return seats_in((await capacity.call("GenerateSeating", event_id=event_id, config=config)).sections[0].id, count)
+
+
+def seats_in(section_id: str, count: int) -> list[Target]:
+    """Give the seats of a section that has one row of so many."""
+    return [Target(section_id, f"A-{number}") for number in range(1, count + 1)]
 
 
 async def contest_of(capacity: Capacity) -> tuple[str, Contest]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.faults.claims import Claim, claims_fit, claims_told
+from tests.faults.claims import claims_fit, claims_stored, claims_told
 from tests.faults.history import Target
 from tests.faults.linearizability import linearizable
 
@@ -20,22 +20,24 @@ if TYPE_CHECKING:
 
     from tests.faults.history import Operation
 
+Places = tuple[tuple[Target, int], ...]
+"""What is claimed, and how many places of it; of a seat, one."""
 LIVE = {"ACTIVE": "held", "PENDING": "pending"}
 OPERATION_STATE = {"confirm": "CONFIRMED", "release": "RELEASED"}
 
 
 @dataclass(frozen=True)
 class StoredHold:
-    """A hold as it is stored; `places` are (section, quantity) pairs.
+    """A hold as it is stored.
 
-    It claims them from `begin` until `end`, seconds since the epoch by the database's clock; `end` infinite = sold.
+    It claims places from `begin` until `end`, seconds since the epoch by the database's clock; `end` infinite = sold.
     `over` is whether its time is over although its row was not tidied up.
     """
 
     id: str
     state: str
     request_id: str
-    places: tuple[tuple[str, int], ...]
+    places: Places
     begin: float = 0.0
     end: float = math.inf
     over: bool = False
@@ -53,7 +55,7 @@ class StoredSale:
     id: str
     hold_id: str
     state: str
-    places: tuple[tuple[str, int], ...]
+    places: Places
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,17 @@ class Counters:
 
 @dataclass(frozen=True)
 class Change:
-    """A row of the journal, or a message of the stream: counters and states after a commit."""
+    """A row of the journal, or a message of the stream: counters and states after a commit.
+
+    `time` is when it was, by the database's clock; `places` is what the holds claim that it placed or changed.
+    """
 
     version: int
     sections: dict[str, Counters]
     holds: dict[str, str]
     sales: dict[str, str]
+    time: float = 0.0
+    places: dict[str, Places] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,10 @@ class Snapshot:
     sales: tuple[StoredSale, ...]
     journal: tuple[Change, ...]
     stream: tuple[Change, ...] = ()
+    claims: tuple[tuple[Target, str], ...] = ()
+    """Claims of seats, each with its hold, as the rows say that no seat has two of."""
+    taken: frozenset[Target] = frozenset()
+    """Seats that are not free, as their sections say."""
     projection: Projection | None = None
     unpublished: int = 0
     controls_version: int = 0
@@ -144,38 +155,58 @@ def _added_up(snapshot: Snapshot) -> dict[str, Counter[str]]:
     """Add up the lines of live holds and of sales, by section and counter."""
     sums: dict[str, Counter[str]] = defaultdict(Counter)
     for hold in snapshot.holds:
-        for section, quantity in hold.places:
+        for target, quantity in hold.places:
             if hold.state in LIVE:
-                sums[section][LIVE[hold.state]] += quantity
+                sums[target.section_id][LIVE[hold.state]] += quantity
     for sale in snapshot.sales:
-        for section, quantity in sale.places:
-            sums[section]["sold"] += quantity
+        for target, quantity in sale.places:
+            sums[target.section_id]["sold"] += quantity
     return sums
 
 
 def claims_never_overlap(history: Sequence[Operation], snapshot: Snapshot) -> list[str]:
     """C1: no place was claimed twice at a moment, by what is stored, nor by what clients can be sure of."""
     totals = {Target(section): counters.total for section, counters in snapshot.sections.items()}
-    stored = [
-        Claim(Target(section), quantity, hold.begin, hold.end, hold.id)
-        for hold in snapshot.holds
-        for section, quantity in hold.places
-    ]
+    stored = claims_stored(snapshot.holds, snapshot.journal)
     return [
         *(f"stored: {fault}" for fault in claims_fit(stored, totals)),
         *(f"told: {fault}" for fault in claims_fit(claims_told(history), totals)),
+        *(f"rows: {fault}" for fault in _claims_of_seats(snapshot)),
     ]
+
+
+def _claims_of_seats(snapshot: Snapshot) -> list[str]:
+    """Tell where the rows that guard seats, or the sections' sets of seats, are not what holds and sales claim.
+
+    Those of a hold whose time is over stay until it is tidied up.
+    """
+    claims = Counter(snapshot.claims)
+    faults = [
+        f"{seat} has {count} claims"
+        for seat, count in Counter(seat for seat, _ in snapshot.claims).items()
+        if count > 1
+    ]
+    keeping = [hold for hold in snapshot.holds if hold.state in {*LIVE, "CONFIRMED"}]
+    wanted = Counter((target, hold.id) for hold in keeping for target, _ in hold.places if target.seat)
+    faults += [f"{seat} of hold {hold} has no claim" for seat, hold in wanted - claims]
+    faults += [f"{seat} is claimed by {hold}, which does not have it" for seat, hold in claims - wanted]
+    faults += [
+        f"{seat} is taken and has no claim, or the reverse"
+        for seat in {seat for seat, _ in snapshot.claims} ^ snapshot.taken
+    ]
+    return faults
 
 
 def seats_are_linearizable(history: Sequence[Operation], snapshot: Snapshot) -> list[str]:
     """C8: what was told of each seat, and of each section with one place, has an order."""
     single = {Target(section) for section, counters in snapshot.sections.items() if counters.total == 1}
-    seats = {each.target for each in history if each.target.seat}
+    seats = {target for each in history for target in (*each.targets, *each.takes) if target.seat}
     return linearizable(history, single | seats)
 
 
-def acknowledged_is_there(history: Iterable[Operation], snapshot: Snapshot) -> list[str]:
+def acknowledged_is_there(history: Sequence[Operation], snapshot: Snapshot) -> list[str]:
     """C3: what was acknowledged is stored; what was refused is not; nothing is stored that nobody asked for."""
+    claims = _acknowledged_claims(history)
     holds = {hold.id: hold for hold in snapshot.holds}
     stored_keys = {hold.request_id for hold in snapshot.holds if hold.request_id}
     sold = {sale.hold_id for sale in snapshot.sales}
@@ -184,7 +215,7 @@ def acknowledged_is_there(history: Iterable[Operation], snapshot: Snapshot) -> l
     for operation in history:
         asked.add((operation.op, operation.key if operation.op == "place" else operation.hold_id))
         if operation.outcome == "ok":
-            faults += _missing(operation, holds.get(operation.hold_id), sold)
+            faults += _missing(operation, holds.get(operation.hold_id), sold, claims)
         elif operation.outcome == "fail":
             faults += _done_though_refused(operation, holds.get(operation.hold_id), stored_keys)
     faults += [f"key {key} has a hold and was never used" for key in stored_keys if ("place", key) not in asked]
@@ -195,14 +226,30 @@ def acknowledged_is_there(history: Iterable[Operation], snapshot: Snapshot) -> l
     return faults
 
 
-def _missing(operation: Operation, hold: StoredHold | None, sold: set[str]) -> list[str]:
+def _acknowledged_claims(history: Iterable[Operation]) -> dict[str, dict[Target, int]]:
+    """Give what each hold claims after all that was acknowledged; nothing of one that may have changed unheard."""
+    claims: dict[str, dict[Target, int]] = {}
+    unheard = set()
+    for each in sorted(history, key=lambda each: each.complete):
+        if each.outcome == "ok" and each.op in {"place", "change"}:
+            claims[each.hold_id] = {target: 1 if target.seat else each.quantity for target in each.claims}
+        if each.op == "change" and each.outcome == "unknown":
+            unheard.add(each.hold_id)
+    return {hold: places for hold, places in claims.items() if hold not in unheard}
+
+
+def _missing(
+    operation: Operation, hold: StoredHold | None, sold: set[str], claims: dict[str, dict[Target, int]]
+) -> list[str]:
     """What of an acknowledged operation is not stored."""
     wanted = operation.state if operation.op in OPERATION_STATE else None
     if hold is None:
         return [f"hold {operation.hold_id} was acknowledged and is not there"]
     faults = []
-    if sum(quantity for _, quantity in hold.places) != operation.quantity:
-        faults.append(f"hold {operation.hold_id} has {hold.places}, asked for {operation.quantity}")
+    if {target for _, target in operation.lines} != set(operation.claims):
+        faults.append(f"{operation.op} of {hold.id} was answered with {operation.lines}, asked for {operation.claims}")
+    if operation.op in {"place", "change"} and hold.id in claims and dict(hold.places) != claims[hold.id]:
+        faults.append(f"hold {hold.id} has {hold.places}, asked for {claims[hold.id]}")
     if wanted is not None and hold.seen != wanted:
         faults.append(f"{operation.op} of {operation.hold_id} was acknowledged as {wanted}; it is {hold.seen}")
     elif wanted == "CONFIRMED" and operation.hold_id not in sold:
@@ -211,7 +258,7 @@ def _missing(operation: Operation, hold: StoredHold | None, sold: set[str]) -> l
 
 
 def _done_though_refused(operation: Operation, hold: StoredHold | None, stored_keys: set[str]) -> list[str]:
-    """What of a refused operation is stored all the same. A hold of these histories is asked to end only once."""
+    """What of a refused operation is stored all the same. Nobody asks for the same end of a hold twice."""
     if operation.op == "place" and operation.key in stored_keys:
         return [f"key {operation.key} was refused with {operation.code} and has a hold"]
     if hold is not None and hold.state == OPERATION_STATE.get(operation.op):

@@ -12,6 +12,7 @@ from tests.faults.linearizability import SLACK_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from tests.faults.checkers import Change, Places, StoredHold
     from tests.faults.history import Operation, Target
 
 
@@ -61,18 +62,55 @@ def claims_told(history: Sequence[Operation]) -> list[Claim]:
     """Give the claims that clients can be sure of, by their own clock.
 
     A hold claims its places from its acknowledgement, at the latest, until it may have been released, and for its time
-    to live from the moment it was asked for, at the earliest; one whose confirmation was acknowledged, for ever.
+    to live from the moment it was asked for or extended, at the earliest; one whose confirmation was acknowledged, for
+    ever. What a change takes it claims from the change's acknowledgement, what one may have given back until then.
     """
-    may_end: dict[str, float] = {}
-    sold = {each.hold_id for each in history if each.op == "confirm" and each.outcome == "ok"}
+    by_hold: dict[str, list[Operation]] = defaultdict(list)
     for each in history:
-        if each.op == "release" and each.outcome != "fail":
-            may_end[each.hold_id] = min(each.invoke, may_end.get(each.hold_id, math.inf))
+        by_hold[each.hold].append(each)
     claims = []
-    for each in history:
-        if each.op == "place" and each.outcome == "ok":
-            end = min(each.invoke + each.ttl_seconds - SLACK_SECONDS, may_end.get(each.hold_id, math.inf))
-            if each.hold_id in sold:
-                end = math.inf
-            claims.append(Claim(each.target, each.quantity, each.complete, end, each.hold_id))
+    for operations in by_hold.values():
+        end = _surely_until(operations)
+        for each in operations:
+            if each.outcome != "ok" or each.op not in {"place", "change"}:
+                continue
+            for target in each.targets if each.op == "place" else each.takes:
+                given = min(
+                    (
+                        other.invoke
+                        for other in operations
+                        if target in other.gives and other.outcome != "fail" and other.complete > each.complete
+                    ),
+                    default=math.inf,
+                )
+                quantity = 1 if target.seat else each.quantity
+                claims.append(Claim(target, quantity, each.complete, min(end, given), each.hold_id))
+    return claims
+
+
+def _surely_until(operations: Sequence[Operation]) -> float:
+    """Tell until when a hold lives at least: for the times that were acknowledged, and not past a possible release."""
+    if any(each.op == "confirm" and each.outcome == "ok" for each in operations):
+        return math.inf
+    lives = [each.invoke + each.ttl_seconds for each in operations if each.outcome == "ok" and each.ttl_seconds]
+    released = (each.invoke for each in operations if each.op == "release" and each.outcome != "fail")
+    return min(max(lives, default=0.0) - SLACK_SECONDS, *released, math.inf)
+
+
+def claims_stored(holds: Iterable[StoredHold], journal: Iterable[Change]) -> list[Claim]:
+    """Give the claims that are stored, by the database's clock.
+
+    A hold's row says what it claims at last; what it claimed before changes, and when they were, the journal says.
+    """
+    had: dict[str, list[tuple[float, Places]]] = defaultdict(list)
+    for change in journal:
+        for hold_id, places in change.places.items():
+            had[hold_id].append((change.time, places))
+    claims = []
+    for hold in holds:
+        before = had.get(hold.id, [])
+        moments = [hold.begin, *(time for time, _ in before[1:]), hold.end]
+        contents = [*(places for _, places in before[:-1]), hold.places]
+        for begin, end, places in zip(moments[:-1], moments[1:], contents, strict=True):
+            claims += [Claim(target, count, begin, min(end, hold.end), hold.id) for target, count in places]
     return claims

@@ -14,7 +14,7 @@ from google.protobuf import json_format
 
 from holdfast.api.capacity.v1 import hold_service_pb2, hold_service_pb2_grpc
 from holdfast.common.errors import DomainError, Reason
-from tests.faults.history import Operation, Target
+from tests.faults.history import Operation, Target, selector
 from tests.support.mesh import key
 
 if TYPE_CHECKING:
@@ -34,32 +34,52 @@ RETRYABLE_REASONS = frozenset(
         Reason.INTERNAL,
     }
 )
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.3
 LONG_TTL_SECONDS = 3600
+
+
+RPCS = {
+    "place": "PlaceHold",
+    "change": "ChangeHold",
+    "extend": "ExtendHold",
+    "pay": "BeginPayment",
+    "confirm": "ConfirmHold",
+    "release": "ReleaseHold",
+}
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A call as it is sent, and sent again."""
+    """A call as it is sent, and sent again. What its fields mean, an operation of a history says."""
 
     op: str
-    target: Target
+    targets: tuple[Target, ...]
     body: dict[str, Any]
     quantity: int
     hold_id: str = ""
     priced: bool = False
     ttl_seconds: float = 0.0
+    gives: tuple[Target, ...] = ()
+    takes: tuple[Target, ...] = ()
     key: str = field(default_factory=key)
 
 
 @dataclass(frozen=True)
 class Told:
-    """One answer. `hold` when it was acknowledged, `code` when it was refused, `trouble` when it says neither."""
+    """One answer. `hold` when it was acknowledged, `code` when it was refused, `trouble` when it says neither.
+
+    `named` are the seats that the refusal names.
+    """
 
     hold: dict[str, Any] | None = None
     code: str = ""
     trouble: str = ""
     status: int = 0
+    named: tuple[str, ...] = ()
+
+
+def _named(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(metadata["seats"].split(",")) if metadata.get("seats") else ()
 
 
 class Transport(Protocol):
@@ -80,9 +100,9 @@ class Rest:
 
     async def send(self, ask: Ask) -> Told:
         """Send a call once."""
-        path = f"/api/v1/holds/{ask.hold_id}/{ask.op}"
+        path = f"/api/v1/holds/{ask.hold_id}/{'begin-payment' if ask.op == 'pay' else ask.op}"
         if ask.op == "place":
-            path = f"/api/v1/capacity/{ask.target.section_id}/reserve"
+            path = f"/api/v1/capacity/{ask.targets[0].section_id}/reserve"
         try:
             answer = await self._http.post(path, json=ask.body, headers=self._headers | {"Idempotency-Key": ask.key})
         except httpx.HTTPError as error:
@@ -93,7 +113,7 @@ class Rest:
         if status in RETRYABLE_STATUSES:
             dependency = document.get("metadata", {}).get("dependency", "")
             return Told(trouble=f"{status} {document['code']} {dependency}".strip(), status=status)
-        return Told(code=document["code"], status=status)
+        return Told(code=document["code"], status=status, named=_named(document.get("metadata", {})))
 
 
 class Stubs:
@@ -108,8 +128,8 @@ class Stubs:
     async def send(self, ask: Ask) -> Told:
         """Send a call once."""
         replica = self._replicas[next(self._turns) % len(self._replicas)]
-        rpc = f"{ask.op.title()}Hold"
-        where = {"section_id": ask.target.section_id} if ask.op == "place" else {"hold_id": ask.hold_id}
+        rpc = RPCS[ask.op]
+        where = {"section_id": ask.targets[0].section_id} if ask.op == "place" else {"hold_id": ask.hold_id}
         request = json_format.ParseDict(
             ask.body | where | {"request_id": ask.key}, getattr(hold_service_pb2, f"{rpc}Request")()
         )
@@ -123,7 +143,7 @@ class Stubs:
         except DomainError as error:
             if error.reason in RETRYABLE_REASONS:
                 return Told(trouble=f"{error.reason} {error.metadata.get('dependency', '')}".strip())
-            return Told(code=error.reason)
+            return Told(code=error.reason, named=_named(error.metadata))
         return Told(hold=json_format.MessageToDict(answer.hold, preserving_proto_field_name=True))
 
 
@@ -135,6 +155,8 @@ class _Progress:
     hold_id: str = ""
     code: str = ""
     state: str = ""
+    named: tuple[str, ...] = ()
+    lines: tuple[tuple[int, Target], ...] = ()
     complete: float = 0.0
     attempts: int = 0
     answers: set[str] = field(default_factory=set)
@@ -153,23 +175,48 @@ class Client:
         self._patience_seconds = patience_seconds
 
     async def place(
-        self, target: Target, quantity: int = 1, *, price_tier_id: str = "", ttl_seconds: int = LONG_TTL_SECONDS
+        self,
+        *targets: Target,
+        quantity: int = 1,
+        price_tier_id: str = "",
+        ttl_seconds: int = LONG_TTL_SECONDS,
     ) -> Operation:
-        """Place a hold, at a price or without one."""
-        body = target.selector(quantity) | {"hold_ttl_seconds": ttl_seconds}
+        """Place a hold on seats of one section, or on `quantity` places of it, at a price or without one."""
+        quantity = len(targets) if targets[0].seat else quantity
+        body = selector(targets, quantity) | {"hold_ttl_seconds": ttl_seconds}
         if price_tier_id:
             body["price_tier_id"] = price_tier_id
         return await self._call(
-            Ask("place", target, body, quantity, priced=bool(price_tier_id), ttl_seconds=ttl_seconds)
+            Ask("place", targets, body, quantity, priced=bool(price_tier_id), ttl_seconds=ttl_seconds)
         )
+
+    async def change(self, hold: Operation, *, give: Target, take: Target) -> Operation:
+        """Take a seat for another one of a hold, as it was answered last."""
+        (number,) = [number for number, target in hold.lines if target == give]
+        body = {
+            "release_lines": [{"number": number, **give.selector(1)}],
+            "add_lines": [{"section_id": take.section_id, **take.selector(1)}],
+        }
+        return await self._ask("change", hold, body, gives=(give,), takes=(take,))
+
+    async def extend(self, hold: Operation, *, ttl_seconds: int) -> Operation:
+        """Let a hold last so long from now on at least."""
+        return await self._ask("extend", hold, {"hold_ttl_seconds": ttl_seconds}, ttl_seconds=ttl_seconds)
+
+    async def pay(self, hold: Operation, *, ttl_seconds: int) -> Operation:
+        """Begin the payment of a hold, which may take so long."""
+        return await self._ask("pay", hold, {"payment_ttl_seconds": ttl_seconds}, ttl_seconds=ttl_seconds)
 
     async def confirm(self, hold: Operation) -> Operation:
         """Confirm a hold."""
-        return await self._call(Ask("confirm", hold.target, {}, hold.quantity, hold.hold_id, hold.priced))
+        return await self._ask("confirm", hold, {})
 
     async def release(self, hold: Operation) -> Operation:
         """Release a hold."""
-        return await self._call(Ask("release", hold.target, {}, hold.quantity, hold.hold_id, hold.priced))
+        return await self._ask("release", hold, {})
+
+    async def _ask(self, op: str, hold: Operation, body: dict[str, Any], **fields: Any) -> Operation:
+        return await self._call(Ask(op, hold.claims, body, hold.quantity, hold.hold_id, hold.priced, **fields))
 
     async def _call(self, ask: Ask) -> Operation:
         invoke = time.monotonic()
@@ -194,7 +241,11 @@ class Client:
             answers=tuple(sorted(progress.answers)),
             priced=ask.priced,
             refusals=tuple(sorted(progress.refusals)),
-            target=ask.target,
+            targets=ask.targets,
+            gives=ask.gives,
+            takes=ask.takes,
+            named=progress.named,
+            lines=progress.lines,
             ttl_seconds=ask.ttl_seconds,
             state=progress.state,
         )
@@ -225,6 +276,16 @@ class Client:
             return
         progress.complete = time.monotonic()
         if told.hold is None:
-            progress.outcome, progress.code = "fail", told.code
+            progress.outcome, progress.code, progress.named = "fail", told.code, told.named
         else:
             progress.outcome, progress.hold_id, progress.state = "ok", told.hold["id"], told.hold["state"]
+            progress.lines = _lines(told.hold)
+
+
+def _lines(hold: dict[str, Any]) -> tuple[tuple[int, Target], ...]:
+    """Read what a hold claims, each with the number of its line."""
+    return tuple(
+        (line["number"], Target(line["section_id"], seat))
+        for line in hold["lines"]
+        for seat in line.get("seats") or ("",)
+    )

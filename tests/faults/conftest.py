@@ -11,7 +11,7 @@ from holdfast.common.authority import create_authority, issue
 from holdfast.local.ports import choose
 from holdfast.local.settings import SERVICES
 from tests.faults.snapshot import store_of
-from tests.support.mesh import running_mesh
+from tests.support.mesh import running_mesh, still_running, stop_mesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,10 +67,13 @@ def breakable() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    """A running mesh with demo data, whose processes are killed one after the other."""
+    """A running mesh with demo data, whose processes are killed one after the other; Ctrl-C leaves nothing of it."""
     with running_mesh(tmp_path_factory.mktemp("faults") / "state", extra=breakable()) as running:
         running.wait_printed("curl")
         yield running
+        processes = running.tree()
+        assert stop_mesh(running) == 0
+        assert still_running(processes) == []
 
 
 @pytest.fixture(scope="session")

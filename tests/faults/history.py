@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 Outcome = Literal["ok", "fail", "unknown"]
@@ -16,14 +16,20 @@ Outcome = Literal["ok", "fail", "unknown"]
 
 @dataclass(frozen=True)
 class Target:
-    """What a client asks for: a number of places of a section or, when `seat` is its label, one seat of it."""
+    """What is claimed: one seat of a section, `seat` is its label, or places of a section without seats."""
 
     section_id: str
     seat: str = ""
 
     def selector(self, quantity: int) -> dict[str, Any]:
         """Return the fields of a request that select it."""
-        return {"seats": {"labels": [self.seat]}} if self.seat else {"quantity": quantity}
+        return selector([self], quantity)
+
+
+def selector(targets: Sequence[Target], quantity: int) -> dict[str, Any]:
+    """Return the fields of a request that select seats of one section, or so many places of it."""
+    labels = [target.seat for target in targets if target.seat]
+    return {"seats": {"labels": labels}} if labels else {"quantity": quantity}
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,9 @@ class Operation:
     `ok`: acknowledged. `fail`: refused for a reason of the business. `unknown`: never answered.
     `answers` are the distinct bodies of the acknowledgements, reduced to what a replay must repeat; `refusals` what
     attempts that were repeated had met: status and code, or the name of a transport's error. `state` is what the first
-    acknowledgement said of the hold; `target` what was asked for or, of a hold that exists, what it claims.
+    acknowledgement said of the hold, `lines` what it said that the hold claims, with the numbers of the lines.
+    `targets` is what was asked for or, of a hold that exists, what it claimed before; a change gives some of it back
+    and takes others. `named` are the seats that a refusal named as taken.
     """
 
     seed: int
@@ -50,9 +58,25 @@ class Operation:
     answers: tuple[str, ...]
     priced: bool = False
     refusals: tuple[str, ...] = ()
-    target: Target = Target("")
+    targets: tuple[Target, ...] = ()
+    gives: tuple[Target, ...] = ()
+    takes: tuple[Target, ...] = ()
+    named: tuple[str, ...] = ()
+    lines: tuple[tuple[int, Target], ...] = ()
     ttl_seconds: float = 0.0
     state: str = ""
+
+    @property
+    def claims(self) -> tuple[Target, ...]:
+        """What the hold claims afterwards."""
+        if self.outcome != "ok":
+            return self.targets
+        return (*(target for target in self.targets if target not in self.gives), *self.takes)
+
+    @property
+    def hold(self) -> str:
+        """The hold that it is about; of one that nobody was told of, the key that it was asked for with."""
+        return self.hold_id or self.key
 
 
 class Recorder:

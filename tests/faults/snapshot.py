@@ -15,17 +15,20 @@ from nats.js.errors import NotFoundError
 from psycopg.rows import namedtuple_row
 
 from holdfast.api.capacity.v1 import hold_pb2, messages_pb2
+from holdfast.capacity.domain.layouts import Layout
 from holdfast.common import streams
 from tests.faults.checkers import Change, Counters, Projection, Snapshot, StoredHold, StoredSale
+from tests.faults.history import Target
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
     from psycopg import AsyncConnection
 
+    from tests.faults.checkers import Places
     from tests.support.show import Show
 
 SETTLE_SECONDS = 45
@@ -39,23 +42,28 @@ VERSIONS = (
     "SELECT version, controls_version FROM capacity.event_inventories WHERE organization_id = %s AND event_id = %s"
 )
 SECTIONS = (
-    "SELECT id, total, held, pending, sold, blocked FROM capacity.sections WHERE organization_id = %s AND event_id = %s"
+    "SELECT id, total, held, pending, sold, blocked, row_layout, taken "
+    "FROM capacity.sections WHERE organization_id = %s AND event_id = %s"
 )
 HOLDS = """
 SELECT h.id, h.state, h.request_id, h.expire_time <= clock_timestamp() AS over,
   extract(epoch FROM h.create_time)::float8 AS begin,
   extract(epoch FROM CASE h.state WHEN 'CONFIRMED' THEN 'infinity'
     ELSE COALESCE(h.end_time, h.expire_time) END)::float8 AS "end",
-  array_agg(l.section_id ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL) AS sections,
-  array_agg(l.quantity ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL) AS quantities
+  json_agg(json_build_array(l.section_id, l.quantity, l.seats) ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL)
+    AS lines
 FROM capacity.holds h LEFT JOIN capacity.hold_lines l ON l.organization_id = h.organization_id AND l.hold_id = h.id
 WHERE h.organization_id = %s AND h.event_id = %s GROUP BY h.organization_id, h.id"""
 SALES = """
 SELECT s.id, s.hold_id, s.state,
-  array_agg(l.section_id ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL) AS sections,
-  array_agg(l.quantity - l.returned_quantity ORDER BY l.number) FILTER (WHERE l.number IS NOT NULL) AS quantities
+  json_agg(json_build_array(l.section_id, l.quantity - l.returned_quantity, l.seats) ORDER BY l.number)
+    FILTER (WHERE l.number IS NOT NULL) AS lines
 FROM capacity.sales s LEFT JOIN capacity.sale_lines l ON l.organization_id = s.organization_id AND l.sale_id = s.id
 WHERE s.organization_id = %s AND s.event_id = %s GROUP BY s.organization_id, s.id"""
+CLAIMS = """
+SELECT c.section_id, c.seat_index, c.hold_id FROM capacity.seat_claims c
+JOIN capacity.sections s ON s.organization_id = c.organization_id AND s.id = c.section_id
+WHERE s.organization_id = %s AND s.event_id = %s"""
 JOURNAL = """
 SELECT version, body, publish_time IS NULL AS waits FROM capacity.inventory_changes
 WHERE organization_id = %s AND event_id = %s ORDER BY version"""
@@ -142,17 +150,25 @@ async def read_inventory(connection: AsyncConnection[Any], organization_id: str,
         return await (await connection.execute(statement.encode(), (organization_id, event_id))).fetchall()
 
     (inventory,) = await rows(VERSIONS)
-    journal = await rows(JOURNAL)
+    journal, sections = await rows(JOURNAL), await rows(SECTIONS)
+    labels = {row.id: Layout.from_json(row.row_layout).labels for row in sections if row.row_layout is not None}
     return Snapshot(
         version=inventory.version,
-        sections={
-            row.id: Counters(row.total, row.held, row.pending, row.sold, row.blocked) for row in await rows(SECTIONS)
-        },
+        sections={row.id: Counters(row.total, row.held, row.pending, row.sold, row.blocked) for row in sections},
         holds=tuple(
-            StoredHold(row.id, row.state, row.request_id, _places(row), row.begin, row.end, row.over)
+            StoredHold(row.id, row.state, row.request_id, _places(row, labels), row.begin, row.end, row.over)
             for row in await rows(HOLDS)
         ),
-        sales=tuple(StoredSale(row.id, row.hold_id, row.state, _places(row)) for row in await rows(SALES)),
+        sales=tuple(StoredSale(row.id, row.hold_id, row.state, _places(row, labels)) for row in await rows(SALES)),
+        claims=tuple(
+            (Target(row.section_id, labels[row.section_id][row.seat_index]), row.hold_id) for row in await rows(CLAIMS)
+        ),
+        taken=frozenset(
+            Target(row.id, label)
+            for row in sections
+            for index, label in enumerate(labels.get(row.id, ()))
+            if row.taken[index // 8] >> index % 8 & 1
+        ),
         journal=tuple(_change(row.body) for row in journal),
         unpublished=sum(row.waits for row in journal),
         controls_known=inventory.controls_version,
@@ -212,8 +228,17 @@ async def _all(context: JetStreamContext, stream: str, subject: str) -> list[Msg
     return messages
 
 
-def _places(row: Any) -> tuple[tuple[str, int], ...]:
-    return tuple(zip(row.sections or (), row.quantities or (), strict=True))
+def _places(row: Any, labels: Mapping[str, Sequence[str]]) -> Places:
+    """Read the lines of a hold or a sale; `labels` are those of each section with seats, by index."""
+    return tuple(
+        place
+        for section_id, quantity, seats in row.lines or ()
+        for place in _line(section_id, quantity, [labels[section_id][index] for index in seats])
+    )
+
+
+def _line(section_id: str, quantity: int, seats: Iterable[str]) -> Places:
+    return tuple((Target(section_id, seat), 1) for seat in seats) or ((Target(section_id), quantity),)
 
 
 def _change(body: bytes) -> Change:
@@ -224,4 +249,11 @@ def _change(body: bytes) -> Change:
         sections={s.section_id: Counters(s.total, s.held, s.pending, s.sold, s.blocked) for s in message.sections},
         holds={hold.hold_id: hold_pb2.Hold.State.Name(hold.state) for hold in message.holds},
         sales={sale.sale_id: hold_pb2.Sale.State.Name(sale.state) for sale in message.sales},
+        time=round(message.occur_time.seconds + message.occur_time.nanos / 1e9, 6),  # as PostgreSQL gives microseconds
+        places={
+            hold.hold_id: tuple(
+                place for line in hold.lines for place in _line(line.section_id, line.quantity, line.seats)
+            )
+            for hold in message.holds
+        },
     )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.faults.history import Outcome
 
 S = "section"
+FLOOR = Target(S)
 STATES = {"confirm": "CONFIRMED", "release": "RELEASED"}
 CREATED = Change(1, {S: Counters(10, 0, 0, 0, 0)}, {}, {})
 PLACED = Change(2, {S: Counters(10, 2, 0, 0, 0)}, {"h1": "ACTIVE"}, {})
@@ -41,8 +42,8 @@ PROJECTION = Projection(inventory_version=5, capacity=10, available=8, sold=2, p
 SOUND = Snapshot(
     version=5,
     sections={S: Counters(10, 0, 0, 2, 0)},
-    holds=(StoredHold("h1", "CONFIRMED", "k1", ((S, 2),)), StoredHold("h2", "RELEASED", "k2", ((S, 3),))),
-    sales=(StoredSale("s1", "h1", "SOLD", ((S, 2),)),),
+    holds=(StoredHold("h1", "CONFIRMED", "k1", ((FLOOR, 2),)), StoredHold("h2", "RELEASED", "k2", ((FLOOR, 3),))),
+    sales=(StoredSale("s1", "h1", "SOLD", ((FLOOR, 2),)),),
     journal=JOURNAL,
     stream=JOURNAL,
     projection=PROJECTION,
@@ -67,7 +68,8 @@ def operation(  # noqa: PLR0913, PLR0917 (the columns of a history, read as a ta
         code,
         1,
         answers,
-        target=Target(S),
+        targets=(FLOOR,),
+        lines=((1, FLOOR),),
         ttl_seconds=900,
         state=state,
     )
@@ -105,25 +107,25 @@ PLANTED: list[tuple[str, Callable[[Snapshot], list[str]], Snapshot, str]] = [
     (
         "fewer places than acknowledged",
         with_history(acknowledged_is_there),
-        replace(SOUND, holds=(replace(SOUND.holds[0], places=((S, 1),)), SOUND.holds[1])),
-        "asked for 2",
+        replace(SOUND, holds=(replace(SOUND.holds[0], places=((FLOOR, 1),)), SOUND.holds[1])),
+        "asked for {Target(section_id='section', seat=''): 2}",
     ),
     (
         "a refused hold exists",
         with_history(acknowledged_is_there),
-        replace(SOUND, holds=(*SOUND.holds, StoredHold("h3", "ACTIVE", "k5", ((S, 9),)))),
+        replace(SOUND, holds=(*SOUND.holds, StoredHold("h3", "ACTIVE", "k5", ((FLOOR, 9),)))),
         "k5",
     ),
     (
         "a hold out of nothing",
         with_history(acknowledged_is_there),
-        replace(SOUND, holds=(*SOUND.holds, StoredHold("h3", "ACTIVE", "k9", ((S, 9),)))),
+        replace(SOUND, holds=(*SOUND.holds, StoredHold("h3", "ACTIVE", "k9", ((FLOOR, 9),)))),
         "k9 has a hold",
     ),
     (
         "a release out of nothing",
         with_history(acknowledged_is_there),
-        replace(SOUND, holds=(*SOUND.holds, StoredHold("h3", "RELEASED", "k6", ((S, 1),)))),
+        replace(SOUND, holds=(*SOUND.holds, StoredHold("h3", "RELEASED", "k6", ((FLOOR, 1),)))),
         "h3 is RELEASED and nobody",
     ),
     (

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.faults
 
-MEANWHILE = 40
+MEANWHILE = 30
 """Operations that must be acknowledged while something that selling does not need is away."""
-BETWEEN_KILLS = 60
+BETWEEN_KILLS = 30
 """Operations at most that are acknowledged between a recovery and the next kill."""
 SELLING_NEEDS = {"gateway"}
 PRICE_REFUSED = "503 DEPENDENCY_UNAVAILABLE pricing"

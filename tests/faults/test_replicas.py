@@ -30,6 +30,7 @@ from holdfast.common.mesh_identity import MeshIdentity, Principal
 from holdfast.common.rpc_client import Peer
 from holdfast.local.state import Layout
 from holdfast.local.tokens import Bearer, mint
+from tests.faults.alone import seats_in
 from tests.faults.checkers import all_faults
 from tests.faults.clients import RETRYABLE_REASONS, Client, Rest, Stubs
 from tests.faults.conftest import TRIALS
@@ -172,12 +173,9 @@ async def sound(mesh: Mesh, store: Store, show: Show, recorder: Recorder, path: 
 
 
 async def seats_of(pair: Pair, show: Show, count: int) -> list[Target]:
-    """Make seats that can be held: until sections have seats, each is a section with one place."""
-    made = []
-    for number in range(count):
-        section = {"name": f"Seat {number}", "total": 1}
-        made.append(Target((await pair.call("CreateSection", event_id=show.event_id, section=section)).section.id))
-    return made
+    """Make a section with so many seats, all in one row."""
+    config = {"rows": 1, "cols": count, "sections": [{"name": "Seats"}]}
+    return seats_in((await pair.call("GenerateSeating", event_id=show.event_id, config=config)).sections[0].id, count)
 
 
 async def test_seats_contended_for_on_two_replicas_are_never_claimed_twice(
@@ -279,6 +277,25 @@ async def test_keys_used_in_opposite_orders_on_two_replicas_each_have_one_effect
     assert deadlocks(store) == before
 
 
+async def test_several_seats_in_opposite_orders_on_two_replicas_are_held_all_or_none(
+    mesh: Mesh, store: Store, replica: Replica, history_path: Path
+) -> None:
+    before = deadlocks(store)
+    show = await asyncio.to_thread(new_show, mesh, places=FLOOR)
+    recorder = Recorder(seed=0)
+    async with pair_of(mesh, replica, show.organization_id) as pair:
+        seats = await seats_of(pair, show, SEATS)
+        halves = [seats[: SEATS // 2], seats[SEATS // 2 :]]
+        orders = [order for half in halves for order in (half, half[::-1])] * 10
+        await asyncio.gather(
+            *(pair.client(recorder, f"user:{number}").place(*order) for number, order in enumerate(orders))
+        )
+    answers = Counter(each.code or each.outcome for each in recorder.operations)
+    assert answers == {"ok": 2, "SEATS_TAKEN": 38}
+    await sound(mesh, store, show, recorder, history_path)
+    assert deadlocks(store) == before
+
+
 async def test_of_a_thousand_callers_for_one_seat_exactly_one_wins_over_stubs(
     mesh: Mesh, store: Store, replica: Replica, history_path: Path
 ) -> None:
@@ -294,7 +311,7 @@ async def test_of_a_thousand_callers_for_one_seat_exactly_one_wins_over_stubs(
 
         await asyncio.gather(*(one(number) for number in range(CALLERS)))
     answers = Counter(each.code or each.outcome for each in recorder.operations)
-    assert answers == {"ok": 1, "INSUFFICIENT_CAPACITY": CALLERS - 1}
+    assert answers == {"ok": 1, "SEATS_TAKEN": CALLERS - 1}
     await sound(mesh, store, show, recorder, history_path)
 
 
@@ -317,7 +334,7 @@ async def test_of_a_thousand_callers_for_one_seat_exactly_one_wins_over_rest(
 
         await asyncio.gather(*map(one, tokens))
     answers = Counter(each.code or each.outcome for each in recorder.operations)
-    assert answers == {"ok": 1, "INSUFFICIENT_CAPACITY": CALLERS - 1}
+    assert answers == {"ok": 1, "SEATS_TAKEN": CALLERS - 1}
     await sound(mesh, store, show, recorder, history_path)
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from holdfast.common.errors import DomainError, Reason
 from tests.faults.alone import client, contest_of, seats_of, stored, stubs
 from tests.faults.checkers import inventory_faults
-from tests.faults.clients import RETRYABLE_REASONS
+from tests.faults.clients import RETRYABLE_REASONS, RPCS
 from tests.faults.conftest import TRIALS
 from tests.faults.history import Recorder, Target
 from tests.faults.workload import contend
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.local.nats import EmbeddedNats
+    from tests.faults.clients import Client
+    from tests.faults.history import Operation
     from tests.integration.capacity.conftest import Capacity
     from tests.support.postgres import TestDatabase
 
@@ -37,8 +39,19 @@ JOURNAL = "inventory_changes"
 LOCK = "FOR NO KEY UPDATE"
 """What a transaction says that may change an inventory."""
 AT_COMMIT = (Moment.BEFORE_COMMIT, Moment.BEFORE_REPLY, Moment.BEFORE_READY)
-OPERATIONS = ("place", "confirm", "release")
-STATES = {"place": "ACTIVE", "confirm": "CONFIRMED", "release": "RELEASED"}
+STATES = {
+    "place": "ACTIVE",
+    "confirm": "CONFIRMED",
+    "release": "RELEASED",
+    "change": "ACTIVE",
+    "extend": "ACTIVE",
+    "pay": "PENDING",
+}
+OPERATIONS = tuple(STATES)
+ENDS = OPERATIONS[:3]
+"""Those that a hold begins or ends with."""
+SHORTER_SECONDS, LONG_SECONDS = 900, 1800
+"""How long a hold lasts, and how long when it is extended."""
 ALWAYS = 1_000
 SHORT_SECONDS = 2.0
 
@@ -68,15 +81,41 @@ def proxy(proxied: PostgresProxy) -> Iterator[PostgresProxy]:
 
 
 async def seat(capacity: Capacity) -> tuple[str, Target]:
+    """Make the first of two seats."""
     event_id = await capacity.event()
-    return event_id, (await seats_of(capacity, event_id, 1))[0]
+    return event_id, (await seats_of(capacity, event_id, 2))[0]
+
+
+def other_than(target: Target) -> Target:
+    """Give the second seat."""
+    return Target(target.section_id, "A-2")
 
 
 async def request_of(capacity: Capacity, operation: str, target: Target) -> dict[str, Any]:
     """Give the fields of a call, of a hold that exists if it needs one."""
+    place = {"section_id": target.section_id, **target.selector(1)}
     if operation == "place":
-        return {"section_id": target.section_id, **target.selector(1)}
-    return {"hold_id": (await capacity.place(target.section_id)).id}
+        return place
+    hold = (await capacity.call("PlaceHold", role="buyer", **place)).hold
+    taken = {"section_id": target.section_id, **other_than(target).selector(1)}
+    body: dict[str, dict[str, Any]] = {
+        "extend": {"hold_ttl_seconds": LONG_SECONDS},
+        "change": {"release_lines": [{"number": 1, **target.selector(1)}], "add_lines": [taken]},
+    }
+    return {"hold_id": hold.id, **body.get(operation, {})}
+
+
+async def ask(buyer: Client, operation: str, target: Target, hold: Operation | None) -> Operation:
+    """Let a buyer ask for an operation on a hold, or for a hold."""
+    if hold is None:
+        return await buyer.place(target)
+    fields: dict[str, dict[str, Any]] = {
+        "extend": {"ttl_seconds": LONG_SECONDS},
+        "pay": {"ttl_seconds": LONG_SECONDS},
+        "change": {"give": target, "take": other_than(target)},
+    }
+    answer: Operation = await getattr(buyer, operation)(hold, **fields.get(operation, {}))
+    return answer
 
 
 async def sound(capacity: Capacity, event_id: str, recorder: Recorder) -> None:
@@ -97,16 +136,16 @@ async def test_one_lost_commit_is_not_noticed_and_has_one_effect(
     event_id, target = await seat(capacity)
     recorder = Recorder(seed=0)
     buyer = client(capacity, recorder)
-    hold = None if operation == "place" else await buyer.place(target)
+    hold = None if operation == "place" else await buyer.place(target, ttl_seconds=SHORTER_SECONDS)
     trap = proxy.arm(moment, touching=JOURNAL)
-    answer = await (buyer.place(target) if hold is None else getattr(buyer, operation)(hold))
+    answer = await ask(buyer, operation, target, hold)
     assert trap.sprung == 1
     assert (answer.outcome, answer.state, answer.attempts) == ("ok", STATES[operation], 1), answer
     assert holds_of(capacity, event_id) == [(STATES[operation],)]
     await sound(capacity, event_id, recorder)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", ENDS)
 @pytest.mark.parametrize("moment", AT_COMMIT)
 async def test_without_a_key_a_lost_commit_is_not_noticed_either(
     capacity: Capacity, proxy: PostgresProxy, moment: Moment, operation: str
@@ -114,7 +153,7 @@ async def test_without_a_key_a_lost_commit_is_not_noticed_either(
     event_id, target = await seat(capacity)
     fields = await request_of(capacity, operation, target)
     trap = proxy.arm(moment, touching=JOURNAL)
-    answer = await capacity.call(f"{operation.title()}Hold", role="buyer", **fields)
+    answer = await capacity.call(RPCS[operation], role="buyer", **fields)
     assert state_of(answer.hold) == STATES[operation]
     assert trap.sprung == 1
     assert holds_of(capacity, event_id) == [(STATES[operation],)]
@@ -128,7 +167,7 @@ async def test_when_every_commit_is_lost_the_outcome_is_told_as_unknown_and_the_
 ) -> None:
     event_id, target = await seat(capacity)
     fields = await request_of(capacity, operation, target) | {"request_id": f"lost {operation} {moment.name}"}
-    rpc = f"{operation.title()}Hold"
+    rpc = RPCS[operation]
     trap = proxy.arm(moment, touching=LOCK, times=ALWAYS)
     lost = await refused(capacity.call(rpc, role="buyer", **fields))
     assert lost.reason in RETRYABLE_REASONS
@@ -142,7 +181,7 @@ async def test_when_every_commit_is_lost_the_outcome_is_told_as_unknown_and_the_
     await capacity.check(event_id)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS if TRIALS > 1 else OPERATIONS[:1])
+@pytest.mark.parametrize("operation", ENDS if TRIALS > 1 else ENDS[:1])
 async def test_a_commit_whose_reply_never_comes_is_told_as_unknown_and_the_key_tells_the_truth(
     capacity: Capacity, proxy: PostgresProxy, operation: str
 ) -> None:
@@ -151,7 +190,7 @@ async def test_a_commit_whose_reply_never_comes_is_told_as_unknown_and_the_key_t
     hold = None if operation == "place" else await client(capacity, recorder).place(target)
     trap = proxy.arm(Moment.BEFORE_REPLY, Action.FREEZE, touching=JOURNAL)
     hasty = client(capacity, recorder, deadline_seconds=SHORT_SECONDS)
-    answer = await (hasty.place(target) if hold is None else getattr(hasty, operation)(hold))
+    answer = await ask(hasty, operation, target, hold)
     assert trap.sprung == 1
     assert (answer.outcome, answer.state) == ("ok", STATES[operation])
     assert answer.attempts > 1
@@ -207,14 +246,14 @@ async def outcomes(calls: Sequence[Awaitable[Any]]) -> Counter[str]:
     return Counter(each.reason if isinstance(each, DomainError) else "ok" for each in done)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", ENDS)
 async def test_a_key_used_50_times_at_once_while_commits_are_lost_has_one_effect(
     capacity: Capacity, proxy: PostgresProxy, operation: str
 ) -> None:
     event_id, target = await seat(capacity)
     fields = await request_of(capacity, operation, target) | {"request_id": f"fifty {operation}"}
     traps = [proxy.arm(moment, touching=JOURNAL) for moment in (Moment.BEFORE_COMMIT, Moment.BEFORE_REPLY)]
-    calls = [capacity.call(f"{operation.title()}Hold", role="buyer", **fields) for _ in range(50)]
+    calls = [capacity.call(RPCS[operation], role="buyer", **fields) for _ in range(50)]
     assert await outcomes(calls) == {"ok": 50}
     assert [trap.sprung for trap in traps] == [1, 1]
     assert holds_of(capacity, event_id) == [(STATES[operation],)]
@@ -242,7 +281,7 @@ async def test_a_hold_that_ends_while_its_confirmation_waits_for_the_lock_is_exp
     capacity: Capacity, proxy: PostgresProxy
 ) -> None:
     event_id, target = await seat(capacity)
-    other = (await seats_of(capacity, event_id, 1))[0]
+    other = other_than(target)
     recorder = Recorder(seed=0)
     buyer = client(capacity, recorder)
     trap = proxy.arm(Moment.BEFORE_COMMIT, Action.HOLD, touching=JOURNAL, skip=1)

@@ -27,9 +27,9 @@ CLIENTS = 8
 OPERATIONS = 2_000
 SECONDS = 180
 PLACES = 6_000
-UNDER_WAY = (20, 120)
+UNDER_WAY = (20, 60)
 """Between how many acknowledged operations something is broken; the seed says after which."""
-AFTERWARDS = 40
+AFTERWARDS = 20
 """Acknowledged operations after the mesh is healthy again, before a trial ends."""
 
 

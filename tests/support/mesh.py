@@ -18,6 +18,7 @@ import grpc
 import httpx
 import psutil
 
+from holdfast.local import runtime
 from holdfast.local.children import kill_tree, running
 from holdfast.local.postgres import EmbeddedPostgres
 from holdfast.local.state import Layout
@@ -26,6 +27,7 @@ from holdfast.local.status import gather
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from holdfast.local.runtime import ProcessRecord
     from holdfast.local.status import MeshStatus
 
 HOLDFAST = Path(sys.executable).with_name("holdfast")
@@ -72,7 +74,7 @@ class Mesh:
 
     def pid(self, name: str) -> int:
         """Return the process id of one process of the mesh."""
-        return {process.name: process.pid for process in self.look().processes}[name]
+        return {process.name: process.pid for process in self._records()}[name]
 
     def restarts(self, name: str) -> int:
         """Return how often the supervisor restarted a process."""
@@ -80,7 +82,12 @@ class Mesh:
 
     def all_restarts(self) -> dict[str, int]:
         """Return how often the supervisor restarted each process."""
-        return {process.name: process.restarts for process in self.look().processes}
+        return {process.name: process.restarts for process in self._records()}
+
+    def _records(self) -> Sequence[ProcessRecord]:
+        """Return what the supervisor wrote down of its processes; nobody is asked how it is: for polling."""
+        running = runtime.load(Layout(self.state))
+        return () if running is None else running.processes
 
     def token(self, role: str, *, subject: str = "", organization_id: str = "") -> str:
         """Mint a development token; one for each role, subject and organization."""

@@ -27,8 +27,9 @@ from holdfast.common.database_errors import (
     translated,
     unavailable,
 )
+from holdfast.common.database_exchange import forget
 from holdfast.common.database_pipeline import Pipeline, Statement
-from holdfast.common.database_transaction import Transaction, begin, checked_organization
+from holdfast.common.database_transaction import Transaction, begin, checked_organization, driver_of
 from holdfast.common.metrics import Metrics
 from holdfast.common.roles import checked_name
 
@@ -353,6 +354,8 @@ class Database:
                 if pipeline is not None:
                     await pipeline.roll_back()
                 await connection.rollback()
+                if not connection.invalidated:
+                    await forget(driver_of(connection))
                 await connection.close()
         except (Exception, asyncio.CancelledError):  # noqa: BLE001 (whatever it was, the connection goes)
             with contextlib.suppress(Exception):

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 from opentelemetry.trace import SpanKind
 from psycopg.pq import TransactionStatus
 
 from holdfast.common import telemetry
+from holdfast.common.database_exchange import Rows, Statement, exchange
 from holdfast.common.database_transaction import driver_of
 from holdfast.common.roles import ORGANIZATION_SETTING
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-Rows = list[tuple[Any, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL with `$1`, `$2` … and its values."""
-
-    sql: str
-    values: tuple[Any, ...] = ()
-
+__all__ = ["Pipeline", "Rows", "Statement"]
 
 _BEGIN: Final = Statement("BEGIN")
-# What ends the transaction of a client that froze or vanished. The time limit for idle transactions does not: a client
-# that stopped in the middle of a round trip is not idle, and psycopg sends a Flush behind each Sync, which stops that
-# clock. Less than a waiting batch's patience with the event's lock.
+# What ends the transaction of a client that froze or vanished in the middle of a round trip, which the time limit for
+# idle transactions does not: such a client is not idle. Less than a waiting batch's patience with the event's lock.
 _SECONDS_MAX: Final = 4
-_SET_ORGANIZATION: Final = (
-    f"SELECT set_config('{ORGANIZATION_SETTING}', $1, true), set_config('transaction_timeout', '{_SECONDS_MAX}s', true)"
+# Statements of a pipeline find their rows by keys. A planner that believes a table to be small would rather read all of
+# it, keep that plan, and go on with it when the table has grown a thousandfold.
+_BY_KEY: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material")
+_SETTINGS: Final = "SELECT " + ", ".join(
+    (
+        f"set_config('{ORGANIZATION_SETTING}', $1, true)",
+        f"set_config('transaction_timeout', '{_SECONDS_MAX}s', true)",
+        *(f"set_config('{name}', 'off', true)" for name in _BY_KEY),
+    )
 )
 
 
@@ -49,7 +46,7 @@ class Pipeline:
     def __init__(self, connection: AsyncConnection, *, schema: str, organization_id: str) -> None:
         self._connection = connection
         self._organization_id = organization_id
-        self._opening: tuple[Statement, ...] = (_BEGIN, Statement(_SET_ORGANIZATION, (organization_id,)))
+        self._opening: tuple[Statement, ...] = (_BEGIN, Statement(_SETTINGS, (organization_id,)))
         self.schema = schema
         self.last: list[Statement] = []
         """What travels with COMMIT; the operation's to fill."""
@@ -79,16 +76,8 @@ class Pipeline:
     async def _send(self, statements: tuple[Statement, ...]) -> list[Rows]:
         driver = driver_of(self._connection)
         opening, self._opening = self._opening, ()
-        cursors = []
         try:
-            async with driver.pipeline():
-                for statement in (*opening, *statements):
-                    cursor = psycopg.AsyncRawCursor(driver)
-                    await cursor.execute(statement.sql, statement.values)
-                    cursors.append(cursor)
-            return [
-                await cursor.fetchall() if cursor.description is not None else [] for cursor in cursors[len(opening) :]
-            ]
+            return (await exchange(driver, (*opening, *statements)))[len(opening) :]
         except psycopg.OperationalError:
             if driver.closed:
                 # Asked through SQLAlchemy, so that it throws away all connections of before the loss.

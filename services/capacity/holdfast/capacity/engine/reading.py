@@ -45,14 +45,18 @@ _VOIDS: Final = """
 SELECT cause, through_version, effect_time, schedule_id FROM capacity.voids
 WHERE organization_id = $1 AND event_id = $2 AND NOT done ORDER BY through_version, cause, schedule_id"""
 _KEYS: Final = """
-SELECT caller, rpc, request_id, fingerprint, resource_id FROM capacity.requests
-WHERE organization_id = $1
-  AND (caller, rpc, request_id) IN (SELECT * FROM unnest($2::text[], $3::text[], $4::text[]))"""
+SELECT k.caller, k.rpc, k.request_id, r.fingerprint, r.resource_id
+FROM unnest($2::text[], $3::text[], $4::text[]) AS k (caller, rpc, request_id) CROSS JOIN LATERAL (
+  SELECT o.fingerprint, o.resource_id FROM capacity.requests o
+  WHERE o.organization_id = $1 AND o.caller = k.caller AND o.rpc = k.rpc AND o.request_id = k.request_id
+  OFFSET 0) r"""
 _CLAIMED: Final = """
 SELECT w.customer_id, w.price_tier_id, l.quantity, h.expire_time
-FROM unnest($3::text[], $4::text[]) AS w (customer_id, price_tier_id)
-JOIN capacity.holds h ON h.organization_id = $1 AND h.event_id = $2 AND h.customer_id = w.customer_id
-  AND h.state IN ('ACTIVE', 'PENDING')
+FROM unnest($3::text[], $4::text[]) AS w (customer_id, price_tier_id) CROSS JOIN LATERAL (
+  SELECT c.id, c.expire_time, c.placed_version, c.state FROM capacity.holds c
+  WHERE c.organization_id = $1 AND c.customer_id = w.customer_id AND c.event_id || '' = $2
+    AND c.state IN ('ACTIVE', 'PENDING')
+  OFFSET 0) h
 JOIN capacity.hold_lines l ON l.organization_id = $1 AND l.hold_id = h.id AND l.price_tier_id = w.price_tier_id
 WHERE NOT EXISTS (
   SELECT 1 FROM capacity.voids v
@@ -64,31 +68,33 @@ WHERE NOT EXISTS (
       WHERE o.organization_id = $1 AND o.hold_id = h.id AND o.schedule_id = v.schedule_id)))
 UNION ALL
 SELECT w.customer_id, w.price_tier_id, l.quantity - l.returned_quantity - l.exchanged_quantity, NULL
-FROM unnest($3::text[], $4::text[]) AS w (customer_id, price_tier_id)
-JOIN capacity.sales s ON s.organization_id = $1 AND s.event_id = $2 AND s.customer_id = w.customer_id
+FROM unnest($3::text[], $4::text[]) AS w (customer_id, price_tier_id) CROSS JOIN LATERAL (
+  SELECT c.id FROM capacity.sales c
+  WHERE c.organization_id = $1 AND c.customer_id = w.customer_id AND c.event_id = $2
+  OFFSET 0) s
 JOIN capacity.sale_lines l ON l.organization_id = $1 AND l.sale_id = s.id AND l.price_tier_id = w.price_tier_id"""
 # Of a section: holds whose time is over, oldest first; and when the first hold that lives on
 # ends, of those whose places then go to sale.
 _EXPIRED: Final = f"""
-{rows.HOLDS} WHERE h.organization_id = $1 AND h.id IN (
+{rows.HOLDS} WHERE h.organization_id = $1 AND h.id = ANY (ARRAY (
   SELECT e.id FROM capacity.holds e
   WHERE e.organization_id = $1 AND e.event_id = $2 AND e.state IN ('ACTIVE', 'PENDING') AND e.expire_time <= $4
-    AND EXISTS (SELECT 1 FROM capacity.hold_lines o
-                WHERE o.organization_id = $1 AND o.hold_id = e.id AND o.section_id = $3)
-  ORDER BY e.expire_time, e.id LIMIT $5)
+    AND (SELECT true FROM capacity.hold_lines o
+         WHERE o.organization_id = $1 AND o.hold_id = e.id AND o.section_id = $3 LIMIT 1)
+  ORDER BY e.expire_time, e.id LIMIT $5))
 {rows.HOLDS_ORDER}"""
 _EXPIRED_OF_BLOCK: Final = _EXPIRED.replace("o.section_id = $3", "o.block_id = $3")
 _NEXT_EXPIRY: Final = """
 SELECT h.expire_time FROM capacity.holds h
 WHERE h.organization_id = $1 AND h.event_id = $2 AND h.state IN ('ACTIVE', 'PENDING') AND h.expire_time > $4
-  AND EXISTS (SELECT 1 FROM capacity.hold_lines o
-              WHERE o.organization_id = $1 AND o.hold_id = h.id AND o.section_id = $3
-                AND o.block_id IS NULL)
+  AND (SELECT true FROM capacity.hold_lines o
+       WHERE o.organization_id = $1 AND o.hold_id = h.id AND o.section_id = $3
+          AND o.block_id IS NULL LIMIT 1)
 ORDER BY h.expire_time, h.id LIMIT 1"""
 _EXPIRED_OF_SEATS: Final = f"""
-{rows.HOLDS} WHERE h.organization_id = $1 AND h.id IN (
+{rows.HOLDS} WHERE h.organization_id = $1 AND h.id = ANY (ARRAY (
   SELECT c.hold_id FROM capacity.seat_claims c
-  WHERE c.organization_id = $1 AND c.section_id = $3 AND c.seat_index = ANY ($5::integer[]))
+  WHERE c.organization_id = $1 AND c.section_id = $3 AND c.seat_index = ANY ($5::integer[])))
   AND h.event_id = $2 AND h.state IN ('ACTIVE', 'PENDING') AND h.expire_time <= $4
 {rows.HOLDS_ORDER}"""
 

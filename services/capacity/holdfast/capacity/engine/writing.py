@@ -34,11 +34,10 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
 ORDER BY k.caller, k.rpc, k.request_id"""
 # The table stays bounded by the rate of requests without a cleaner that would have to see all organizations.
 _FORGET_KEYS: Final = """
-DELETE FROM capacity.requests r USING (
-  SELECT o.caller, o.rpc, o.request_id FROM capacity.requests o
+DELETE FROM capacity.requests r WHERE r.organization_id = $1 AND r.ctid = ANY (ARRAY (
+  SELECT o.ctid FROM capacity.requests o
   WHERE o.organization_id = $1 AND o.create_time < clock_timestamp() - interval '48 hours'
-  ORDER BY o.create_time LIMIT $2 FOR UPDATE SKIP LOCKED) f
-WHERE r.organization_id = $1 AND r.caller = f.caller AND r.rpc = f.rpc AND r.request_id = f.request_id"""
+  ORDER BY o.create_time LIMIT $2 FOR UPDATE SKIP LOCKED))"""
 _FORGOTTEN_PER_KEY: Final = 2
 
 _VOIDS: Final = """

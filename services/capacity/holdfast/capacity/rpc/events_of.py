@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from holdfast.capacity.operations import holds, reading
@@ -15,7 +16,7 @@ from holdfast.capacity.operations.access import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from holdfast.capacity.rpc.front import Front
     from holdfast.common.database import Transaction
@@ -50,6 +51,31 @@ class Known(Generic[V]):
             self._known.popitem(last=False)
 
 
+class Turns:
+    """Lets one at a time read what many need at once: the others find it known when their turn comes."""
+
+    __slots__ = ("_turns",)
+
+    def __init__(self) -> None:
+        self._turns: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def of(self, organization_id: str, key: str) -> AsyncIterator[None]:
+        """Wait for one's turn."""
+        name = (organization_id, key)
+        lock, waiting = self._turns.get(name, (asyncio.Lock(), 0))
+        self._turns[name] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._turns[name]
+            if waiting == 1:
+                del self._turns[name]
+            else:
+                self._turns[name] = (lock, waiting - 1)
+
+
 class EventsOf:
     """Finds events, from memory or in one read."""
 
@@ -60,6 +86,7 @@ class EventsOf:
         self._blocks: Known[str] = Known()
         self._sales: Known[str] = Known()
         self._dates: Known[tuple[str | None, float]] = Known()
+        self._turns = Turns()
 
     def known_section(self, organization_id: str, section_id: str) -> Place | None:
         """Give the event and date of a section if they are at hand."""
@@ -68,13 +95,15 @@ class EventsOf:
     async def sections(self, call: Call, section_ids: Sequence[str]) -> list[Place]:
         """Give the event and date of each section; SECTION_NOT_FOUND."""
         organization_id = call.organization_id
-        unknown = {each for each in section_ids if self._sections.get(organization_id, each) is None}
-        if unknown:
-            found = await self._front.run(
-                call, lambda transaction: reading.places_of_sections(transaction, sorted(unknown))
-            )
-            for section_id, known in found.items():
-                self._sections.put(organization_id, section_id, known)
+        if self._unknown(organization_id, section_ids):
+            async with self._turns.of(organization_id, "sections"):
+                unknown = self._unknown(organization_id, section_ids)
+                if unknown:
+                    found = await self._front.run(
+                        call, lambda transaction: reading.places_of_sections(transaction, unknown)
+                    )
+                    for section_id, known in found.items():
+                        self._sections.put(organization_id, section_id, known)
         places: list[Place] = []
         for section_id in section_ids:
             place = self._sections.get(organization_id, section_id)
@@ -83,20 +112,29 @@ class EventsOf:
             places.append(place)
         return places
 
+    def _unknown(self, organization_id: str, section_ids: Sequence[str]) -> list[str]:
+        return sorted({each for each in section_ids if self._sections.get(organization_id, each) is None})
+
     async def default_schedule(self, call: Call, event_id: str, *, field: str, fresh: bool) -> str | None:
         """Give the date that an event-wide section is for when none is named; VALIDATION_FAILED on `field` if several.
 
         May be out of date by `DATES_SECONDS`, unless asked for a `fresh` one: whoever uses it checks it under the lock.
         """
-        now = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        asked = clock()
         known = self._dates.get(call.organization_id, event_id)
-        if known is not None and not fresh and known[1] > now:
+        if known is not None and not fresh and known[1] > asked:
             return known[0]
-        schedule_id = await self._front.run(
-            call, lambda transaction: holds.default_schedule_id(transaction, event_id, field=field)
-        )
-        self._dates.put(call.organization_id, event_id, (schedule_id, now + DATES_SECONDS))
-        return schedule_id
+        async with self._turns.of(call.organization_id, event_id):
+            known = self._dates.get(call.organization_id, event_id)
+            if known is not None and known[1] > asked + DATES_SECONDS:  # read since this was asked
+                return known[0]
+            now = clock()
+            schedule_id = await self._front.run(
+                call, lambda transaction: holds.default_schedule_id(transaction, event_id, field=field)
+            )
+            self._dates.put(call.organization_id, event_id, (schedule_id, now + DATES_SECONDS))
+            return schedule_id
 
     async def section(self, call: Call, section_id: str) -> str:
         """Give the event of a section; SECTION_NOT_FOUND."""

@@ -16,7 +16,7 @@ UPDATE capacity.sale_lines t SET returned_quantity = l.returned_quantity,
   exchanged_seats = l.exchanged_seats::integer[]
 FROM unnest($2::text[], $3::integer[], $4::integer[], $5::text[], $6::integer[], $7::text[])
   AS l (sale_id, number, returned_quantity, returned_seats, exchanged_quantity, exchanged_seats)
-WHERE t.organization_id = $1 AND t.sale_id = l.sale_id AND t.number = l.number"""
+WHERE t.organization_id = $1 AND t.sale_id = l.sale_id AND t.number = l.number AND t.sale_id = ANY ($2::text[])"""
 _RETURNS: Final = """
 INSERT INTO capacity.sale_returns (organization_id, create_time, id, sale_id, return_to, note, actor)
 SELECT $1, $2, r.id, r.sale_id, r.return_to, r.note, r.actor

@@ -1,6 +1,8 @@
 """What a batch reads: queries for many ids at once, and rows as domain values.
 
-`$1` is the organization and `$2` the event wherever both are there.
+`$1` is the organization and `$2` the event wherever both are there. Sets of ids are arrays that are made first
+(`= ANY (ARRAY (…))`), and look-ups for each of many keys stand in a LATERAL of their own (`OFFSET 0`): so the planner
+finds rows by their keys, whatever it believes of the tables' sizes.
 """
 
 from __future__ import annotations
@@ -49,8 +51,11 @@ HOLDS_BY_ID: Final = f"""{HOLDS}
 WHERE h.organization_id = $1 AND h.event_id = $2 AND h.id = ANY ($3::text[]) {HOLDS_ORDER}"""
 # Not of the event only: a key belongs to its caller, whatever event it came for first. The empty id names the index.
 HOLDS_BY_KEY: Final = f"""{HOLDS}
-WHERE h.organization_id = $1 AND h.request_id <> ''
-  AND (h.placed_by, h.request_id) IN (SELECT * FROM unnest($2::text[], $3::text[])) {HOLDS_ORDER}"""
+WHERE h.organization_id = $1 AND h.id = ANY (ARRAY (
+  SELECT o.id FROM unnest($2::text[], $3::text[]) AS k (placed_by, request_id) CROSS JOIN LATERAL (
+    SELECT r.id FROM capacity.holds r
+    WHERE r.organization_id = $1 AND r.placed_by = k.placed_by AND r.request_id = k.request_id AND r.request_id <> ''
+    OFFSET 0) o)) {HOLDS_ORDER}"""
 _HOLD_COLUMNS: Final = 17
 
 # The sales of `$3`, and those that confirming the holds of `$4` made.
@@ -60,8 +65,8 @@ SELECT s.id, s.event_id, s.hold_id, s.customer_id, s.state, s.order_reference, s
 FROM capacity.sales s JOIN capacity.sale_lines l ON l.organization_id = $1 AND l.sale_id = s.id"""
 SALES_ORDER: Final = "ORDER BY s.id, l.number"
 SALES_OF: Final = f"""{SALES}
-WHERE s.organization_id = $1 AND s.event_id = $2
-  AND (s.id = ANY ($3::text[]) OR s.hold_id = ANY ($4::text[])) {SALES_ORDER}"""
+WHERE s.organization_id = $1 AND s.event_id = $2 AND s.id = ANY ($3::text[] || ARRAY (
+  SELECT o.id FROM capacity.sales o WHERE o.organization_id = $1 AND o.hold_id = ANY ($4::text[]))) {SALES_ORDER}"""
 _SALE_COLUMNS: Final = 14
 
 _BLOCK: Final = """

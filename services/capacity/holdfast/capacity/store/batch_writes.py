@@ -1,6 +1,7 @@
 """What a batch writes: one statement over arrays for each kind of row, whatever the number of rows.
 
-Texts that may be absent travel as '' and become NULL. Every statement names the organization.
+Texts that may be absent travel as '' and become NULL. Every statement names the organization. What is joined to an
+array also says `= ANY` of it: the planner then finds the rows by their keys, whatever it believes of the table's size.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ UPDATE capacity.sections t SET total = s.total, held = s.held, pending = s.pendi
   blocked = s.blocked, buffer = s.buffer, crossed = s.crossed
 FROM unnest($3::text[], $4::integer[], $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::integer[],
   $10::text[]) AS s (id, total, held, pending, sold, blocked, buffer, crossed)
-WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = s.id"""
+WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = s.id AND t.id = ANY ($3::text[])"""
 _SETTINGS: Final = """
 UPDATE capacity.sections t SET name = s.name, code = nullif(s.code, ''), tier = nullif(s.tier, ''),
   min_per_order = s.min_per_order, max_per_order = s.max_per_order, active = s.active, visible = s.visible,
@@ -44,11 +45,11 @@ UPDATE capacity.sections t SET name = s.name, code = nullif(s.code, ''), tier = 
 FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::integer[], $9::boolean[],
   $10::boolean[], $11::bigint[], $12::timestamptz[], $13::timestamptz[])
   AS s (id, name, code, tier, min_per_order, max_per_order, active, visible, revision, update_time, delete_time)
-WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = s.id"""
+WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = s.id AND t.id = ANY ($3::text[])"""
 _TAKEN: Final = """
 UPDATE capacity.sections t SET taken = decode(s.taken, 'hex')
 FROM unnest($3::text[], $4::text[]) AS s (id, taken)
-WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = s.id"""
+WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = s.id AND t.id = ANY ($3::text[])"""
 
 _NEW_HOLDS: Final = """
 INSERT INTO capacity.holds (organization_id, event_id, create_time, placed_version, id, customer_id, placed_by, state,
@@ -66,7 +67,7 @@ UPDATE capacity.holds t SET state = h.state, order_reference = h.order_reference
 FROM unnest($3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[],
   $10::timestamptz[], $11::bigint[])
   AS h (id, state, order_reference, expire_time, end_time, void_cause, sale_id, payment_time, revision)
-WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = h.id"""
+WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = h.id AND t.id = ANY ($3::text[])"""
 _DROP_LINES: Final = "DELETE FROM capacity.hold_lines WHERE organization_id = $1 AND hold_id = ANY ($2::text[])"
 _LINES: Final = """
 INSERT INTO capacity.{table} (organization_id, {owner}, number, section_id, schedule_id, quantity, seats, labels,
@@ -90,11 +91,11 @@ FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::big
 _SALES: Final = """
 UPDATE capacity.sales t SET state = s.state, revision = s.revision, update_time = $3
 FROM unnest($4::text[], $5::text[], $6::bigint[]) AS s (id, state, revision)
-WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = s.id"""
+WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = s.id AND t.id = ANY ($4::text[])"""
 _CANCELLED: Final = """
 UPDATE capacity.sale_lines t SET cancelled = true
 FROM unnest($2::text[], $3::integer[]) AS l (sale_id, number)
-WHERE t.organization_id = $1 AND t.sale_id = l.sale_id AND t.number = l.number"""
+WHERE t.organization_id = $1 AND t.sale_id = l.sale_id AND t.number = l.number AND t.sale_id = ANY ($2::text[])"""
 
 _BLOCKS: Final = """
 INSERT INTO capacity.blocks (organization_id, event_id, id, section_id, kind, quantity, seats, labels, initial_quantity,
@@ -111,7 +112,8 @@ ON CONFLICT (organization_id, id) DO UPDATE SET quantity = excluded.quantity, se
 
 _FREE_SEATS: Final = """
 DELETE FROM capacity.seat_claims c USING unnest($2::text[], $3::integer[]) AS s (section_id, seat_index)
-WHERE c.organization_id = $1 AND c.section_id = s.section_id AND c.seat_index = s.seat_index"""
+WHERE c.organization_id = $1 AND c.section_id = s.section_id AND c.seat_index = s.seat_index
+  AND c.section_id = ANY ($2::text[]) AND c.seat_index = ANY ($3::integer[])"""
 _CLAIM_SEATS: Final = """
 INSERT INTO capacity.seat_claims (organization_id, section_id, seat_index, hold_id, block_id)
 SELECT $1, s.section_id, s.seat_index, nullif(s.hold_id, ''), nullif(s.block_id, '')
