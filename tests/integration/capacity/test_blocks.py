@@ -175,6 +175,8 @@ async def test_a_hold_from_a_block_never_passes_public_sale(capacity: Capacity) 
     assert await figures(capacity, section.id) == (0, 4, 0, 6)
     shown = await read(capacity, block.id)
     assert (shown.quantity, shown.initial_quantity, shown.taken_quantity) == (6, 10, 4)
+    public = await refused(capacity.place(section.id, 1))
+    assert "next_change_time" not in public.metadata  # its places go back into the block
     short = await refused(capacity.call("PlaceHold", **guest, quantity=7))
     assert (short.reason, short.metadata["available"], short.metadata["block_id"]) == (
         Reason.INSUFFICIENT_CAPACITY,

@@ -212,11 +212,11 @@ class Inventory:
     def claim(self, hold: Hold, line: Line) -> None:
         """Take a line's places for a hold: free ones, or those of a block."""
         quantity = line.quantity
-        ends = self.next_expire_times.get(line.section_id)
-        if ends is None or hold.expire_time < ends:
-            self.next_expire_times[line.section_id] = hold.expire_time
         if line.block_id is None:
             self.move(line.section_id, held=quantity)
+            ends = self.next_expire_times.get(line.section_id)
+            if ends is None or hold.expire_time < ends:
+                self.next_expire_times[line.section_id] = hold.expire_time
         else:
             self.move(line.section_id, held=quantity, blocked=-quantity)
             block = self.blocks.now[line.block_id]

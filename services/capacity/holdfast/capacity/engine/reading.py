@@ -73,7 +73,8 @@ FROM unnest($3::text[], $4::text[]) AS w (customer_id, price_tier_id) CROSS JOIN
   WHERE c.organization_id = $1 AND c.customer_id = w.customer_id AND c.event_id = $2
   OFFSET 0) s
 JOIN capacity.sale_lines l ON l.organization_id = $1 AND l.sale_id = s.id AND l.price_tier_id = w.price_tier_id"""
-# Of a section: holds whose time is over, oldest first; and when the first hold that lives on ends.
+# Of a section: holds whose time is over, oldest first; and when the first hold that lives on
+# ends, of those whose places then go to sale.
 _EXPIRED: Final = f"""
 {rows.HOLDS} WHERE h.organization_id = $1 AND h.id = ANY (ARRAY (
   SELECT e.id FROM capacity.holds e
@@ -87,7 +88,8 @@ _NEXT_EXPIRY: Final = """
 SELECT h.expire_time FROM capacity.holds h
 WHERE h.organization_id = $1 AND h.event_id = $2 AND h.state IN ('ACTIVE', 'PENDING') AND h.expire_time > $4
   AND (SELECT true FROM capacity.hold_lines o
-       WHERE o.organization_id = $1 AND o.hold_id = h.id AND o.section_id = $3 LIMIT 1)
+       WHERE o.organization_id = $1 AND o.hold_id = h.id AND o.section_id = $3
+          AND o.block_id IS NULL LIMIT 1)
 ORDER BY h.expire_time, h.id LIMIT 1"""
 _EXPIRED_OF_SEATS: Final = f"""
 {rows.HOLDS} WHERE h.organization_id = $1 AND h.id = ANY (ARRAY (
