@@ -17,6 +17,7 @@ from holdfast.capacity.domain.sections import Counters
 from holdfast.capacity.engine.unit import Unit
 from holdfast.capacity.store import batch_rows as rows
 from holdfast.capacity.store.arrays import plain, texts
+from holdfast.capacity.store.sections import crossed_of
 from holdfast.common.database import Statement
 
 if TYPE_CHECKING:
@@ -123,10 +124,10 @@ class Reader:
             at=row[1],
             controls=self._controls_of(controls, pipeline.organization_id, event_id),
             counters=Counters(*row[3:8]),
-            crossed=rows.crossed_of(row[8]),
+            crossed=crossed_of(row[8]),
             live_holds=row[9],
             due_time=row[10],
-            sections={each.section_id: each for each in map(rows.section_of, found["sections"])},
+            sections={each.section_id: each for each in rows.sections_of(found["sections"])},
         )
         unit = Unit(inventory)
         for hold in rows.holds_of(found.get("holds", ())):
@@ -136,7 +137,7 @@ class Reader:
             unit.hold_of_key[hold.placed_by, hold.request_id] = hold.hold_id
         for sale in rows.sales_of(found.get("sales", ())):
             inventory.sales.load(sale.sale_id, sale)
-        for block in map(rows.block_of, found.get("blocks", ())):
+        for block in rows.blocks_of(found.get("blocks", ())):
             inventory.blocks.load(block.block_id, block)
         for caller, rpc, request_id, fingerprint, resource_id in found.get("keys", ()):
             unit.known_keys[caller, rpc, request_id] = (bytes(fingerprint), resource_id)
@@ -312,7 +313,7 @@ class Reader:
             return
         mine = (inventory.organization_id, inventory.event_id)
         (found,) = await pipeline.send(Statement(rows.BLOCKS_STANDING, (*mine, section_id, blocks_max)))
-        for block in map(rows.block_of, found):
+        for block in rows.blocks_of(found):
             inventory.blocks.now.setdefault(block.block_id, block)
         live = section.counters.held + section.counters.pending
         if live:
@@ -326,9 +327,9 @@ class Reader:
         mine = (inventory.organization_id, inventory.event_id)
         if sections:
             (found,) = await pipeline.send(Statement(rows.SECTIONS, (*mine, plain(sections))))
-            inventory.sections |= {each.section_id: each for each in map(rows.section_of, found)}
+            inventory.sections |= {each.section_id: each for each in rows.sections_of(found)}
             await self._add_seats(pipeline, inventory, found)
         if blocks:
             (found,) = await pipeline.send(Statement(rows.BLOCKS_OF, (*mine, plain(blocks), "{}", "{}")))
-            for block in map(rows.block_of, found):
+            for block in rows.blocks_of(found):
                 inventory.blocks.load(block.block_id, block)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy import ColumnElement
 
     from holdfast.common.database import Transaction
 
@@ -113,14 +113,15 @@ async def _read(
     )
     found: dict[str, Block] = {}
     for row in rows:
-        block = found.get(row.id) or _block(row)
+        block = found.get(row.id) or block_of(row)
         if row.back_quantity is not None:
             block = block.back(row.back_quantity, zip(row.back_seats, row.back_labels, strict=True))
         found[row.id] = block
     return list(found.values())
 
 
-def _block(row: Row[Any]) -> Block:
+def block_of(row: Any) -> Block:
+    """Read a block from a row with its columns by name."""
     return Block(
         block_id=row.id,
         event_id=row.event_id,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Row, Select
+    from sqlalchemy import ColumnElement, Select
 
     from holdfast.common.database import Transaction
 
@@ -24,7 +24,8 @@ REQUEST_INDEX = "holds_request"
 Cursor = tuple["datetime", str]
 
 
-def _hold(row: Row[Any], lines: Sequence[Line]) -> Hold:
+def hold_of(row: Any, lines: Sequence[Line]) -> Hold:
+    """Read a hold from a row with its columns by name."""
     return Hold(
         hold_id=row.id,
         event_id=row.event_id,
@@ -62,7 +63,7 @@ async def _read(transaction: Transaction, query: Select[Any]) -> list[Hold]:
     )
     for line in found:
         lines[line.hold_id].append(line_of(line))
-    return [_hold(row, lines[row.id]) for row in rows]
+    return [hold_of(row, lines[row.id]) for row in rows]
 
 
 def voided(transaction: Transaction) -> ColumnElement[bool]:

@@ -14,16 +14,14 @@ from holdfast.common.money import Money
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Row
-
     from holdfast.common.database import Transaction
 
 _COUNTERS: Final = {"ACTIVE": "held", "PENDING": "pending", "SOLD": "sold", "BLOCKED": "blocked"}
 _NAMES: Final = ("total", *_COUNTERS.values())
 
 
-def line_of(row: Row[Any]) -> Line:
-    """Read a line."""
+def line_of(row: Any) -> Line:
+    """Read a line from a row with its columns by name."""
     price = None
     if row.price_tier_id is not None:
         price = LinePrice(

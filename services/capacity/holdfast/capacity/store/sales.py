@@ -152,10 +152,11 @@ async def _read(transaction: Transaction, query: Select[Any]) -> list[Sale]:
     lines: dict[str, list[Row[Any]]] = defaultdict(list)
     for line in result:
         lines[line.sale_id].append(line)
-    return [_sale(each) for each in lines.values()]
+    return [sale_of(each) for each in lines.values()]
 
 
-def _sale(lines: Sequence[Row[Any]]) -> Sale:
+def sale_of(lines: Sequence[Any]) -> Sale:
+    """Read a sale from the rows of its lines, with the sale's own columns as `sale_…`."""
     row = lines[0]
     return Sale(
         sale_id=row.sale_id,

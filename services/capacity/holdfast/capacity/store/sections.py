@@ -13,8 +13,6 @@ from holdfast.capacity.store.tables import sections
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Row
-
     from holdfast.common.database import Transaction
 
 
@@ -23,13 +21,13 @@ def crossed_of(text: str) -> frozenset[Crossing]:
     return frozenset(Crossing(word) for word in text.split(",") if word)
 
 
-def counters_of(row: Row[Any]) -> Counters:
+def counters_of(row: Any) -> Counters:
     """Read the five counters of a row."""
     return Counters(total=row.total, held=row.held, pending=row.pending, sold=row.sold, blocked=row.blocked)
 
 
-def section_of(row: Row[Any]) -> Section:
-    """Read a section."""
+def section_of(row: Any) -> Section:
+    """Read a section from a row with its columns by name."""
     return Section(
         section_id=row.id,
         event_id=row.event_id,
