@@ -27,7 +27,7 @@ from holdfast.common.database_errors import (
     translated,
     unavailable,
 )
-from holdfast.common.database_exchange import forget
+from holdfast.common.database_exchange import roll_back
 from holdfast.common.database_pipeline import Pipeline, Statement
 from holdfast.common.database_transaction import Transaction, begin, checked_organization, driver_of
 from holdfast.common.metrics import Metrics
@@ -294,40 +294,38 @@ class Database:
     async def _attempt(
         self, operation: Callable[[Transaction], Awaitable[T]], organization_id: str | None, progress: _Progress
     ) -> T:
+        async with self._connection() as connection:
+            await begin(connection, organization_id)
+            transaction = Transaction(connection, schema=self.schema, organization_id=organization_id)
+            result = await operation(transaction)
+            progress.committing = True
+            await self._commit(connection)
+            return result
+
+    async def _attempt_pipeline(
+        self, operation: Callable[[Pipeline], Awaitable[T]], organization_id: str, progress: _Progress
+    ) -> T:
+        async with self._connection() as connection:
+            pipeline = Pipeline(connection, schema=self.schema, organization_id=organization_id)
+            result = await operation(pipeline)
+            if pipeline.begun or pipeline.last:
+                progress.committing = True
+                await self._commit_pipeline(pipeline)
+            return result
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        """Borrow a connection for one transaction: after an error it is rolled back, or thrown away."""
         async with self._slot() as engine:
             connection = await engine.connect()
             try:
-                await begin(connection, organization_id)
-                transaction = Transaction(connection, schema=self.schema, organization_id=organization_id)
-                result = await operation(transaction)
-                progress.committing = True
-                await self._commit(connection)
+                yield connection
             except BaseException:
                 self._count("rolled_back")
                 await self._discard(connection)
                 raise
             self._count("committed")
             await connection.close()
-            return result
-
-    async def _attempt_pipeline(
-        self, operation: Callable[[Pipeline], Awaitable[T]], organization_id: str, progress: _Progress
-    ) -> T:
-        async with self._slot() as engine:
-            connection = await engine.connect()
-            pipeline = Pipeline(connection, schema=self.schema, organization_id=organization_id)
-            try:
-                result = await operation(pipeline)
-                if pipeline.begun or pipeline.last:
-                    progress.committing = True
-                    await self._commit_pipeline(pipeline)
-            except BaseException:
-                self._count("rolled_back")
-                await self._discard(connection, pipeline)
-                raise
-            self._count("committed")
-            await connection.close()
-            return result
 
     async def _commit_pipeline(self, pipeline: Pipeline) -> None:
         try:
@@ -347,15 +345,13 @@ class Database:
         except TimeoutError:
             raise CommitTimeoutError from None
 
-    async def _discard(self, connection: AsyncConnection, pipeline: Pipeline | None = None) -> None:
+    async def _discard(self, connection: AsyncConnection) -> None:
         """Roll back and return the connection, or throw it away; the error under way is the one that counts."""
         try:
             async with asyncio.timeout(_CLEANUP_SECONDS):
-                if pipeline is not None:
-                    await pipeline.roll_back()
                 await connection.rollback()
-                if not connection.invalidated:
-                    await forget(driver_of(connection))
+                if not connection.invalidated:  # asked for its driver, a lost one would connect anew
+                    await roll_back(driver_of(connection))
                 await connection.close()
         except (Exception, asyncio.CancelledError):  # noqa: BLE001 (whatever it was, the connection goes)
             with contextlib.suppress(Exception):

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg import errors, generators
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -44,10 +44,14 @@ _prepared: WeakKeyDictionary[Driver, dict[tuple[str, tuple[int, ...]], bytes]] =
 """What a connection has prepared: the name, by SQL and types of the values."""
 
 
-async def forget(driver: Driver) -> None:
-    """Drop what a connection has prepared: after a rollback psycopg drops all there is, if it prepared anything."""
+async def roll_back(driver: Driver) -> None:
+    """Undo what was sent, and forget what was prepared: psycopg's rollback drops it, if psycopg prepared anything."""
+    if driver.closed:
+        return
+    if driver.info.transaction_status is not TransactionStatus.IDLE:
+        await driver.rollback()
     names = _prepared.get(driver)
-    if names and not driver.closed:
+    if names:
         names.clear()
         await driver.execute("DEALLOCATE ALL")
 
@@ -62,9 +66,7 @@ async def exchange(driver: Driver, statements: Iterable[Statement]) -> list[Rows
     async with driver.lock:
         try:
             results = await driver.wait(_exchange(driver, tuple(statements), names))
-        except psycopg.OperationalError:
-            raise
-        except BaseException:
+        except BaseException:  # refusals of the server are results: this was cancelled, or broke
             driver.pgconn.finish()
             raise
     failed = next((result for result in results if result.status == ExecStatus.FATAL_ERROR), None)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 from opentelemetry.trace import SpanKind
-from psycopg.pq import TransactionStatus
 
 from holdfast.common import telemetry
 from holdfast.common.database_exchange import Rows, Statement, exchange
@@ -83,11 +82,3 @@ class Pipeline:
                 # Asked through SQLAlchemy, so that it throws away all connections of before the loss.
                 await self._connection.exec_driver_sql("SELECT 1")
             raise
-
-    async def roll_back(self) -> None:
-        """Undo what was sent; of a connection that was lost, the server has done so."""
-        if self._connection.invalidated:
-            return  # asked for its driver, it would connect anew
-        driver = driver_of(self._connection)
-        if not driver.closed and driver.info.transaction_status is not TransactionStatus.IDLE:
-            await driver.rollback()
