@@ -103,7 +103,7 @@ class FieldRules:
 def _key_length_max(message: Descriptor) -> int:
     """Give how long a request's `request_id` may be; 0 when it has none, or has rules that say more than a length."""
     field = message.fields_by_name.get("request_id")
-    if field is None:
+    if field is None or field.has_presence:
         return 0
     rules = field.GetOptions().Extensions[validate_pb2.field]
     length = int(rules.string.max_len)
