@@ -194,3 +194,17 @@ async def test_closing_ends_what_was_begun_and_refuses_what_waits() -> None:
     work.gate.set()
     await closing
     assert await begun == "done a"
+
+
+async def test_closing_also_ends_what_a_batch_gives_back() -> None:
+    work = Work()
+    once = iter([True])
+    work.again = lambda items: items if next(once, False) else []
+    asked = work.ask("a")
+    await work.begun()
+    closing = asyncio.ensure_future(work.queues.close())
+    await asyncio.sleep(0)
+    work.gate.set()
+    await closing
+    assert await asked == "done a"
+    assert [names for _, _, names in work.batches] == [["a"], ["a"]]

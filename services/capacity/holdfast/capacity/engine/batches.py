@@ -22,7 +22,9 @@ from holdfast.capacity.engine.writing import JournalRowTooLargeError, write
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from prometheus_client import Histogram
 
     from holdfast.api.capacity.v1 import messages_pb2
     from holdfast.capacity.engine.layouts import Layouts
@@ -54,7 +56,7 @@ class FaultyItemError(Exception):
 
 
 class Engine:
-    """The way to an event's inventory. `tidying(event_id)` makes the command that brings rows up to date.
+    """The way to an event's inventory. `tidying()` makes the command that brings an event's rows up to date.
 
     `observe` is told every change that this process committed.
     """
@@ -119,7 +121,7 @@ class Engine:
         collisions = locks = 0
         clock = asyncio.get_running_loop().time
         while items:
-            attempt = _Attempt(self, event_id, items, again=collisions > 0)
+            attempt = _Attempt(self._reader, self._stages, event_id, items, again=collisions > 0)
             try:
                 await self._database.run_pipeline(attempt.run, organization_id=organization_id)
             except FaultyItemError as faulty:
@@ -172,10 +174,13 @@ def _too_much_to_tidy() -> DomainError:
 class _Attempt:
     """One run of a batch's transaction; the database may run it several times."""
 
-    __slots__ = ("_engine", "_event_id", "_items", "_runs", "change", "decided", "expired")
+    __slots__ = ("_event_id", "_items", "_reader", "_runs", "_stages", "change", "decided", "expired")
 
-    def __init__(self, engine: Engine, event_id: str, items: list[Item], *, again: bool) -> None:
-        self._engine = engine
+    def __init__(
+        self, reader: Reader, stages: Mapping[str, Histogram], event_id: str, items: list[Item], *, again: bool
+    ) -> None:
+        self._reader = reader
+        self._stages = stages
         self._event_id = event_id
         self._items = items
         self._runs = int(again)
@@ -186,16 +191,15 @@ class _Attempt:
     async def run(self, pipeline: Pipeline) -> None:
         """Read, decide, and leave what is to be written to travel with COMMIT."""
         clock = asyncio.get_running_loop().time
-        stages = self._engine._stages  # noqa: SLF001 (a part of the engine)
         needs = Needs(again=self._runs > 0)
         self._runs += 1
         for item in self._items:
             item.error, item.result, item.again = None, None, False
             item.command.need(needs)
         started = clock()
-        unit = await self._engine._reader.read(pipeline, self._event_id, needs)  # noqa: SLF001 (as above)
+        unit = await self._reader.read(pipeline, self._event_id, needs)
         read = clock()
-        stages["read"].observe(read - started)
+        self._stages["read"].observe(read - started)
         if unit is None:
             for item in self._items:
                 item.error = DomainError(
@@ -208,7 +212,7 @@ class _Attempt:
         pipeline.last, self.change = write(unit, due_before=due_before) if unit.dirty else ([], None)
         self.expired = unit.inventory.expired_count
         self.decided = clock()
-        stages["decide"].observe(self.decided - read)
+        self._stages["decide"].observe(self.decided - read)
 
     def _decide(self, unit: Unit) -> None:
         inventory = unit.inventory

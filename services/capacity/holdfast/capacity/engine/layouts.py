@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from holdfast.capacity.domain.sections import Section
     from holdfast.common.database import Pipeline
 
-REMEMBERED_MAX: Final = 5_000
+REMEMBERED_SEATS_MAX: Final = 2_000_000
+"""Seats of all layouts that a process keeps; with its labels, a seat takes about 140 bytes."""
 
 _LAYOUTS: Final = """
 SELECT s.id, s.layout_revision, s.row_layout FROM capacity.sections s
@@ -26,8 +27,9 @@ WHERE s.organization_id = $1 AND s.id = ANY ($2::text[])"""
 class Layouts:
     """The layouts that this process has seen, the least used of them out first."""
 
-    def __init__(self, remembered_max: int = REMEMBERED_MAX) -> None:
-        self._remembered_max = remembered_max
+    def __init__(self, seats_max: int = REMEMBERED_SEATS_MAX) -> None:
+        self._seats_max = seats_max
+        self._seats = 0
         self._known: OrderedDict[tuple[str, int], Layout] = OrderedDict()
 
     async def seatings(
@@ -35,11 +37,12 @@ class Layouts:
     ) -> dict[str, Seating]:
         """Give the seats of the sections that `taken` has bitmaps of; reads layouts that are not remembered."""
         revisions = {section_id: sections[section_id].layout_revision for section_id in taken}
-        layouts = {
-            section_id: known
-            for section_id, revision in revisions.items()
-            if (known := self._known.get((section_id, revision))) is not None
-        }
+        layouts: dict[str, Layout] = {}
+        for section_id, revision in revisions.items():
+            known = self._known.get((section_id, revision))
+            if known is not None:
+                self._known.move_to_end((section_id, revision))
+                layouts[section_id] = known
         missing = sorted(revisions.keys() - layouts.keys())
         if missing:
             (found,) = await pipeline.send(Statement(_LAYOUTS, (pipeline.organization_id, plain(missing))))
@@ -48,8 +51,11 @@ class Layouts:
         return {section_id: Seating(layout=layouts[section_id], taken=bitmap) for section_id, bitmap in taken.items()}
 
     def _remember(self, section_id: str, revision: int, layout: Layout) -> Layout:
-        """Keep a layout."""
+        """Keep a layout, and let those go that were not used for longest."""
+        if (section_id, revision) not in self._known:
+            self._seats += layout.size
         self._known[section_id, revision] = layout
-        if len(self._known) > self._remembered_max:
-            self._known.popitem(last=False)
+        while self._seats > self._seats_max and len(self._known) > 1:
+            _, gone = self._known.popitem(last=False)
+            self._seats -= gone.size
         return layout

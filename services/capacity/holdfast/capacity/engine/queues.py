@@ -17,8 +17,7 @@ from holdfast.common.errors import DomainError, Reason
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from holdfast.capacity.engine.needs import Needs
-    from holdfast.capacity.engine.unit import Command, Unit
+    from holdfast.capacity.engine.unit import Command
     from holdfast.common.metrics import Metrics
 
 R = TypeVar("R")
@@ -32,18 +31,6 @@ WAITING_TOTAL_MAX: Final = 20_000
 RETRY_AFTER_SECONDS: Final = 0.5
 
 
-class _Nothing:
-    def need(self, needs: Needs) -> None:
-        del needs
-
-    def decide(self, unit: Unit) -> None:
-        del unit
-
-
-NOTHING: Final = _Nothing()
-"""The command of an item that has none yet."""
-
-
 class Item:
     """A command that waits for its decision. `deadline` and `arrived` are on the event loop's clock.
 
@@ -52,7 +39,7 @@ class Item:
 
     __slots__ = ("again", "arrived", "command", "deadline", "done", "error", "result", "tidied")
 
-    def __init__(self, *, deadline: float, done: Callable[[Item], None], command: Command[Any] = NOTHING) -> None:
+    def __init__(self, *, command: Command[Any], deadline: float, done: Callable[[Item], None]) -> None:
         self.command = command
         self.deadline = deadline
         self.done = done
@@ -161,7 +148,7 @@ class Queues:
                     Reason.OVERLOADED, "the service stops", retry_after_seconds=RETRY_AFTER_SECONDS
                 )
                 item.done(item)
-        if self._tasks:
+        while self._tasks:  # what a batch gives back is decided too, until its callers' time is over
             await asyncio.wait(self._tasks)
 
     def _schedule(self, queue: _Queue) -> None:
@@ -183,8 +170,8 @@ class Queues:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        task.result()  # a fault of the engine itself is not swallowed: the loop's handler tells it
         self._dispatch()
+        task.result()  # a fault of the engine itself is not swallowed: the loop's handler tells it
 
     async def _batch(self, queue: _Queue) -> None:
         try:
