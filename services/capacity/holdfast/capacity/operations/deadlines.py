@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from holdfast.capacity.domain.deadlines import Payment, begin_payment, extend
 from holdfast.capacity.operations.access import hold_not_found
-from holdfast.capacity.operations.holds import Outcome, as_it_stands, find_hold
+from holdfast.capacity.operations.holds import Outcome, accepted, as_it_stands, find_hold
 
 if TYPE_CHECKING:
-    from holdfast.capacity.domain.holds import Hold
     from holdfast.capacity.engine.needs import Needs
     from holdfast.capacity.engine.unit import Unit
     from holdfast.capacity.operations.access import Viewer
@@ -39,9 +38,8 @@ class ExtendHold:
             raise hold_not_found(self.hold_id)
         if unit.replayed(self.key) is not None:
             return as_it_stands(unit, hold)
-        return _done(
-            unit, self.key, hold, extend(unit.inventory, hold, hold_ttl_seconds=self.hold_ttl_seconds, etag=self.etag)
-        )
+        now = extend(unit.inventory, hold, hold_ttl_seconds=self.hold_ttl_seconds, etag=self.etag)
+        return accepted(unit, self.key, hold, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +61,4 @@ class BeginPayment:
         hold = find_hold(unit, self.hold_id, self.viewer)
         if unit.replayed(self.key) is not None:
             return as_it_stands(unit, hold)
-        return _done(unit, self.key, hold, begin_payment(unit.inventory, hold, self.request))
-
-
-def _done(unit: Unit, key: RequestKey, before: Hold, now: Hold) -> Outcome:
-    """Give the answer of a request that was accepted; one that changed nothing leaves no key."""
-    inventory = unit.inventory
-    if now is before:
-        return Outcome(now, inventory.version_of(now.hold_id), inventory.at)
-    unit.record(key, now.hold_id)
-    return Outcome(now, inventory.next_version, inventory.at, done=True)
+        return accepted(unit, self.key, hold, begin_payment(unit.inventory, hold, self.request))

@@ -10,7 +10,7 @@ from holdfast.capacity.domain.ending import Confirmation, confirm, release
 from holdfast.capacity.domain.holds import HoldState
 from holdfast.capacity.domain.places import wanted_places
 from holdfast.capacity.domain.reacquiring import reacquire
-from holdfast.capacity.operations.holds import Outcome, as_it_stands, find_hold
+from holdfast.capacity.operations.holds import Outcome, accepted, as_it_stands, find_hold
 from holdfast.capacity.store import batch_rows as rows
 from holdfast.capacity.store import replacements
 
@@ -123,7 +123,4 @@ class ReleaseHold:
         if unit.replayed(self.key) is not None:
             return as_it_stands(unit, hold)
         released = release(inventory, hold, etag=self.etag, manages=self.viewer.manages)
-        if inventory.holds.now[self.hold_id] is hold:
-            return Outcome(released, inventory.version_of(self.hold_id), inventory.at)
-        unit.record(self.key, self.hold_id)
-        return Outcome(released, inventory.next_version, inventory.at, done=True)
+        return accepted(unit, self.key, hold, released)

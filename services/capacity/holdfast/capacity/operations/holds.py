@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.capacity.engine.unit import Unit
     from holdfast.capacity.operations.access import Viewer
     from holdfast.common.database import Transaction
+    from holdfast.common.idempotency import RequestKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,15 @@ async def default_schedule_id(transaction: Transaction, event_id: str, *, field:
         raise event_not_found(event_id)
     schedule = default_schedule(convert.stored_controls(stored.controls), stored.at, field=field)
     return None if schedule is None else schedule.schedule_id
+
+
+def accepted(unit: Unit, key: RequestKey, before: Hold, now: Hold) -> Outcome:
+    """Give the answer of a request on a hold that was accepted; one that changed nothing leaves no key."""
+    inventory = unit.inventory
+    if inventory.holds.now[before.hold_id] is before:
+        return Outcome(now, inventory.version_of(before.hold_id), inventory.at)
+    unit.record(key, before.hold_id)
+    return Outcome(now, inventory.next_version, inventory.at, done=True)
 
 
 def find_hold(unit: Unit, hold_id: str, viewer: Viewer) -> Hold:

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.bitmaps import to_bytes
-from holdfast.capacity.domain.controls import EventState
-from holdfast.capacity.domain.planning import check_maxima
 from holdfast.capacity.domain.sections import Counters, Section, SectionKind
-from holdfast.capacity.operations.access import event_not_found
-from holdfast.capacity.operations.sections import SectionsMade, check_name
+from holdfast.capacity.operations.sections import SectionsMade, check_date, check_name, make_sections
 from holdfast.capacity.store.arrays import plain, texts
 from holdfast.common.database import Statement
-from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
     from holdfast.capacity.domain.inventory import Inventory
@@ -49,31 +45,19 @@ class GenerateSeating:
 
     def decide(self, unit: Unit) -> SectionsMade:
         """Make them."""
-        inventory = unit.inventory
-        if inventory.controls.deleted:
-            raise event_not_found(inventory.event_id)
-        known = unit.replayed(self.key)
-        if known is not None:
-            return SectionsMade(tuple(known.split(",")), inventory.version, replayed=True)
-        if inventory.controls.state is EventState.CANCELLED:
-            raise DomainError(
-                Reason.EVENT_CANCELLED, "the event is cancelled", metadata={"event_id": inventory.event_id}
-            )
-        if self.schedule_id is not None and inventory.controls.schedule(self.schedule_id) is None:
-            raise DomainError(
-                Reason.SCHEDULE_NOT_FOUND, "the event has no such date", metadata={"schedule_id": self.schedule_id}
-            )
-        made: list[Section] = []
+        made = make_sections(unit, self.key, self._planned)
+        if not made.replayed:
+            unit.extra.append(self._layouts(unit.inventory))
+        return made
+
+    def _planned(self, inventory: Inventory) -> list[Section]:
+        check_date(inventory, self.schedule_id)
+        sections: list[Section] = []
         for planned, section_id in zip(self.planned, self.section_ids, strict=True):
             section = self._section(inventory, planned, section_id)
-            check_name((*inventory.standing_sections, *made), section)
-            made.append(section)
-        check_maxima(inventory, made)
-        for section in made:
-            inventory.put_section(section, new=True)
-        unit.extra.append(self._layouts(inventory))
-        unit.record(self.key, ",".join(self.section_ids))
-        return SectionsMade(self.section_ids, inventory.next_version)
+            check_name((*inventory.standing_sections, *sections), section)
+            sections.append(section)
+        return sections
 
     def _section(self, inventory: Inventory, planned: PlannedSection, section_id: str) -> Section:
         return Section(

@@ -16,7 +16,7 @@ from holdfast.capacity.store import snapshots
 from holdfast.common.errors import DomainError, FieldViolation, Reason, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from holdfast.capacity.domain.blocks import Act
     from holdfast.capacity.domain.inventory import Inventory
@@ -64,6 +64,30 @@ class SectionsMade:
     replayed: bool = False
 
 
+def make_sections(
+    unit: Unit, key: RequestKey | None, planned: Callable[[Inventory], Sequence[Section]]
+) -> SectionsMade:
+    """Make the sections that `planned` gives, all or none, or answer those that the same request made.
+
+    Raises EVENT_NOT_FOUND, EVENT_CANCELLED, VENUE_CAPACITY_EXCEEDED, and what `planned` does.
+    """
+    inventory = unit.inventory
+    if inventory.controls.deleted:
+        raise event_not_found(inventory.event_id)
+    known = unit.replayed(key)
+    if known is not None:
+        return SectionsMade(tuple(known.split(",")), inventory.version, replayed=True)
+    if inventory.controls.state is EventState.CANCELLED:
+        raise DomainError(Reason.EVENT_CANCELLED, "the event is cancelled", metadata={"event_id": inventory.event_id})
+    made = planned(inventory)
+    check_maxima(inventory, made)
+    for section in made:
+        inventory.put_section(section, new=True)
+    section_ids = tuple(section.section_id for section in made)
+    unit.record(key, ",".join(section_ids))
+    return SectionsMade(section_ids, inventory.next_version)
+
+
 @dataclass(frozen=True, slots=True)
 class CreateSections:
     """Makes sections, all or none, checked together against the maxima."""
@@ -79,23 +103,7 @@ class CreateSections:
 
     def decide(self, unit: Unit) -> SectionsMade:
         """Make them."""
-        inventory = unit.inventory
-        if inventory.controls.deleted:
-            raise event_not_found(inventory.event_id)
-        known = unit.replayed(self.key)
-        if known is not None:
-            return SectionsMade(tuple(known.split(",")), inventory.version, replayed=True)
-        if inventory.controls.state is EventState.CANCELLED:
-            raise DomainError(
-                Reason.EVENT_CANCELLED, "the event is cancelled", metadata={"event_id": inventory.event_id}
-            )
-        made = self._made(inventory)
-        check_maxima(inventory, made)
-        for section in made:
-            inventory.put_section(section, new=True)
-        section_ids = tuple(section.section_id for section in made)
-        unit.record(self.key, ",".join(section_ids))
-        return SectionsMade(section_ids, inventory.next_version)
+        return make_sections(unit, self.key, self._made)
 
     def _made(self, inventory: Inventory) -> list[Section]:
         """Give the sections as they shall be; VALIDATION_FAILED tells what is wrong with each of them."""
@@ -120,11 +128,7 @@ class CreateSections:
 
 def _section(inventory: Inventory, wanted: NewSection) -> Section:
     settings = {"schedule_id": None, **wanted.settings}
-    schedule_id = settings["schedule_id"]
-    if schedule_id is not None and inventory.controls.schedule(schedule_id) is None:
-        raise DomainError(
-            Reason.SCHEDULE_NOT_FOUND, "the event has no such date", metadata={"schedule_id": schedule_id}
-        )
+    check_date(inventory, settings["schedule_id"])
     if settings.get("kind") is SectionKind.SEATED:
         raise invalid(f"{wanted.field}.kind", "seated sections are made together with their seats")
     return Section(
@@ -196,6 +200,14 @@ class UpdateSection:
         inventory.put_section(changed)
         unit.record(self.key, self.section_id)
         return SectionsMade((self.section_id,), inventory.next_version)
+
+
+def check_date(inventory: Inventory, schedule_id: str | None) -> None:
+    """Raise SCHEDULE_NOT_FOUND unless the event has the date; None is every date."""
+    if schedule_id is not None and inventory.controls.schedule(schedule_id) is None:
+        raise DomainError(
+            Reason.SCHEDULE_NOT_FOUND, "the event has no such date", metadata={"schedule_id": schedule_id}
+        )
 
 
 def check_name(sections: Iterable[Section], wanted: Section) -> None:
