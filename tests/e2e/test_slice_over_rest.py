@@ -5,27 +5,15 @@ from __future__ import annotations
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.support.mesh import key
-from tests.support.show import create_show, iso, post
+from tests.support.show import create_show, iso, post, wait_for_event
 
 if TYPE_CHECKING:
     import httpx
 
     from tests.support.mesh import Mesh
-
-
-def wait_for_event(
-    client: httpx.Client, event_id: str, wanted: dict[str, Any], *, seconds: float = 15
-) -> dict[str, Any]:
-    """Read an event until messages brought the wanted values; return the last answer either way."""
-    deadline = time.monotonic() + seconds
-    while True:
-        event: dict[str, Any] = client.get(f"/api/v1/events/{event_id}").json()["event"]
-        if all(event.get(name) == value for name, value in wanted.items()) or time.monotonic() > deadline:
-            return event
-        time.sleep(0.05)
 
 
 def test_the_printed_curl_places_and_confirms_a_hold(mesh: Mesh) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,18 @@ def post(client: httpx.Client, path: str, body: dict[str, Any], *, expect: int =
 def iso(moment: datetime) -> str:
     """Return RFC 3339 with an offset."""
     return moment.astimezone(UTC).isoformat()
+
+
+def wait_for_event(
+    client: httpx.Client, event_id: str, wanted: dict[str, Any], *, seconds: float = 15
+) -> dict[str, Any]:
+    """Read an event until messages brought the wanted values; return the last answer either way."""
+    deadline = time.monotonic() + seconds
+    while True:
+        event: dict[str, Any] = client.get(f"/api/v1/events/{event_id}").json()["event"]
+        if all(event.get(name) == value for name, value in wanted.items()) or time.monotonic() > deadline:
+            return event
+        time.sleep(0.05)
 
 
 def create_show(organizer: httpx.Client, *, total: int = 100, max_capacity: int = 10_000, on_sale: bool = True) -> Show:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
-from holdfast.common import pulling, streams
+from holdfast.common import pulling, streams, telemetry
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
 from holdfast.common.messaging import Consumer, IncomingMessage, Messaging, PoisonMessage
@@ -309,6 +314,36 @@ async def test_a_stopped_consumer_gives_back_what_it_did_not_begin(reader: Reade
         async with consuming(messaging, reader):
             await reader.all_written(60)
             await settled(messaging, reader)
+
+
+async def test_each_recorded_message_of_a_run_has_a_span_in_its_own_trace(
+    reader: Reader, nats_server: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = InMemorySpanExporter()
+    recording = telemetry.Telemetry(service="reader", processors=[SimpleSpanProcessor(exporter)])
+    recording.start(make_global=False)
+    monkeypatch.setattr(telemetry, "tracer", lambda: recording.tracer)
+    traces = [secrets.token_hex(16) for _ in range(4)]
+    flags = ["00", "01", "01", "01"]
+    aggregate_id = new_id()
+    async with connected(nats_server.url) as messaging:
+        await messaging.publish(
+            [
+                replace(each, traceparent=f"00-{trace_id}-{secrets.token_hex(8)}-{flag}")
+                for each, trace_id, flag in zip(reader.messages(aggregate_id, 1, 2, 3, 4), traces, flags, strict=True)
+            ]
+        )
+        async with consuming(messaging, reader):
+            await reader.all_written(4)
+            await settled(messaging, reader)
+    await recording.stop()
+    assert reader.handed_of(aggregate_id) == [[1, 2, 3, 4]]
+    spans = [each for each in exporter.get_finished_spans() if each.kind is SpanKind.CONSUMER]
+    found = {f"{each.context.trace_id:032x}": each for each in spans if each.context is not None}
+    assert sorted(found) == sorted(traces[1:])
+    # Work is done once: in the first of the traces, and the others tell where.
+    links = {name: [f"{link.context.trace_id:032x}" for link in each.links] for name, each in found.items()}
+    assert links == {traces[1]: [], traces[2]: [traces[1]], traces[3]: [traces[1]]}
 
 
 async def test_a_lone_message_is_heard_within_a_moment(reader: Reader, nats_server: EmbeddedNats) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Link, Span, SpanKind
 
 from holdfast.common import message as messages
 from holdfast.common import positions, streams, telemetry
@@ -175,22 +175,34 @@ class Consuming:
         else:
             await self._applied([each], begin)
 
-    def _span(self, run: Sequence[_Delivery]) -> AbstractContextManager[Span | None]:
-        """Go on in the trace of the messages; in one that is recorded, if a run has any."""
-        traced = (each.incoming for each in run if not telemetry.is_unrecorded(each.incoming.traceparent or ""))
-        lead = next(traced, run[0].incoming) if len(run) > 1 else run[0].incoming
+    @contextlib.contextmanager
+    def _span(self, run: Sequence[_Delivery]) -> Iterator[None]:
+        """Go on in the traces of the messages: in each that is recorded a span, and the work itself in one of them."""
+        recorded = [each.incoming for each in run if not telemetry.is_unrecorded(each.incoming.traceparent or "")]
+        lead, *others = recorded or [run[0].incoming]
+        where = telemetry.links_to(lead.traceparent)
+        with contextlib.ExitStack() as spans:
+            for each in others:
+                spans.enter_context(self._span_of(each, len(run), links=where))
+            spans.enter_context(self._span_of(lead, len(run)))
+            yield
+
+    def _span_of(
+        self, incoming: IncomingMessage, number: int, *, links: Sequence[Link] = ()
+    ) -> AbstractContextManager[Span | None]:
         return telemetry.span(
-            f"consume {lead.type}",
+            f"consume {incoming.type}",
             kind=SpanKind.CONSUMER,
             attributes={
                 "messaging.system": "nats",
                 "messaging.operation.type": "process",
                 "messaging.consumer.group.name": self._consumer.name,
-                "messaging.destination.name": lead.subject,
-                "messaging.message.id": lead.message_id,
-                "messaging.batch.message_count": len(run),
+                "messaging.destination.name": incoming.subject,
+                "messaging.message.id": incoming.message_id,
+                "messaging.batch.message_count": number,
             },
-            traceparent=lead.traceparent,
+            traceparent=incoming.traceparent,
+            links=links,
         )
 
     async def _applied(self, run: Sequence[_Delivery], begin: float) -> None:

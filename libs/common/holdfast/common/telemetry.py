@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import (
+    Link,
     NonRecordingSpan,
     Span,
     SpanContext,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import SpanProcessor
-    from opentelemetry.trace import Link, TraceState
+    from opentelemetry.trace import TraceState
     from opentelemetry.util.types import Attributes, AttributeValue
 
 TRACEPARENT: Final = "traceparent"
@@ -209,14 +210,23 @@ def tracer() -> trace.Tracer:
     return trace.get_tracer(_SCOPE)
 
 
+def links_to(traceparent: str | None) -> list[Link]:
+    """Give what points from a span to where another trace stood; empty without one that can be read."""
+    if not traceparent:
+        return []
+    there = trace.get_current_span(context_from(traceparent)).get_span_context()
+    return [Link(there)] if there.is_valid else []
+
+
 @contextmanager
-def span(
+def span(  # noqa: PLR0913 (what a span is made of)
     name: str,
     *,
     kind: SpanKind = SpanKind.INTERNAL,
     attributes: Mapping[str, AttributeValue] | None = None,
     traceparent: str | None = None,
     with_tracer: trace.Tracer | None = None,
+    links: Sequence[Link] = (),
 ) -> Iterator[Span | None]:
     """Run a block in a span of the present trace (or of `traceparent`); yields None when nothing is recorded.
 
@@ -233,7 +243,7 @@ def span(
         finally:
             otel_context.detach(token)
         return
-    current = (with_tracer or tracer()).start_span(name, context=context, kind=kind, attributes=attributes)
+    current = (with_tracer or tracer()).start_span(name, context=context, kind=kind, attributes=attributes, links=links)
     token = otel_context.attach(trace.set_span_in_context(current, context))
     try:
         yield current if current.is_recording() else None
