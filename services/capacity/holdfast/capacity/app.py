@@ -26,6 +26,7 @@ from holdfast.capacity.rpc.placing import Placing
 from holdfast.capacity.rpc.sales import SaleServicer
 from holdfast.capacity.rpc.seating import SeatingServicer
 from holdfast.capacity.rpc.sections import SectionServicer
+from holdfast.capacity.seating_sagas import SeatingSagas
 from holdfast.capacity.store.journal import JournalSource
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
@@ -111,17 +112,26 @@ class CapacityApp:
             telemetry=self._telemetry,
             drain_seconds=settings.drain_seconds,
         )
+        outside = Outside(events=self._events, pricing=self._pricing)
+        self._seating_sagas = SeatingSagas(
+            database=self._database, sweeper=self._sweeper, engine=self._engine, outside=outside
+        )
         front = Front(
             database=self._database,
             engine=self._engine,
-            outside=Outside(events=self._events, pricing=self._pricing),
+            outside=outside,
             tokens=PageTokens(mesh.page_token_key),
             metrics=self.metrics,
         )
         events = EventsOf(front)
         placing = Placing(front, events)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
-        self.server.add(sections, SectionServicer(front, events), SeatingServicer(front), BlockServicer(front, events))
+        self.server.add(
+            sections,
+            SectionServicer(front, events),
+            SeatingServicer(front, self._seating_sagas),
+            BlockServicer(front, events),
+        )
         holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
         door = self.server.item_door(holds.methods_by_name["PlaceHold"])
         self.server.add(
@@ -171,6 +181,7 @@ class CapacityApp:
         loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
             "loop-lag": partial(watch_loop_lag, self.metrics),
             "controls": partial(self._relay.messaging.consume, controls.consumer()),
+            "seating-sagas": self._seating_sagas.run,
             "availability": partial(self._relay.messaging.listen, COMMITS, self.availabilities.hear),
         }
         if self._settings.reaper == "on":
