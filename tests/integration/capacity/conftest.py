@@ -291,6 +291,19 @@ class Capacity:
             return connection.execute(query.encode(), values).rowcount
 
     @contextmanager
+    def undoing(self, query: str, *values: Any) -> Iterator[None]:
+        """Change rows of a table as `change` does, and put the table back afterwards as it was."""
+        table = query[query.index("capacity.") :].split()[0]
+        with psycopg.connect(self.database.dsn("admin"), autocommit=True) as connection:
+            connection.execute("SET session_replication_role = replica")  # no foreign key minds
+            connection.execute(f"CREATE TEMP TABLE kept AS TABLE {table}".encode())
+            assert connection.execute(query.encode(), values).rowcount > 0
+            yield
+            with connection.transaction():
+                connection.execute(f"DELETE FROM {table}".encode())
+                connection.execute(f"INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE kept".encode())
+
+    @contextmanager
     def holding(self, event_id: str) -> Iterator[None]:
         """Hold an event's row, so that nothing which is done to its inventory gets on meanwhile."""
         with psycopg.connect(self.database.dsn("admin")) as connection:
