@@ -18,6 +18,7 @@ from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.capacity.rpc.blocks import BlockServicer
 from holdfast.capacity.rpc.changing import ChangeServicer
 from holdfast.capacity.rpc.events_of import EventsOf
+from holdfast.capacity.rpc.exchanging import ExchangeServicer
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
@@ -132,6 +133,7 @@ class CapacityApp:
             LifecycleServicer(front, events),
             ChangeServicer(front, events),
             SaleServicer(front, events),
+            ExchangeServicer(front, events),
         )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
         self.server.add(

@@ -96,6 +96,7 @@ def write(unit: Unit, *, due_before: datetime | None) -> tuple[list[Statement], 
     statements += writes.blocks(inventory)
     statements += writes.holds(inventory)
     statements += writes.sales(inventory)
+    statements += batch_returns.gone(inventory)
     statements += batch_returns.returns(inventory)
     statements += writes.seats(inventory)
     statements += _voids(unit)
