@@ -1,4 +1,4 @@
-"""Comparing an event's rows with each other and with its journal: what is found, at which version, in how many parts."""
+"""Comparing an event's rows with each other and with its journal: what is found, and at which version."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_what_does_not_agree_is_told_by_section_counter_and_seat(capacity:
         with capacity.undoing(statement, *values):
             return await found(capacity, event_id)
 
-    section, claims = "UPDATE capacity.sections SET {} WHERE id = %s", "capacity.seat_claims WHERE section_id = %s"
+    section = "UPDATE capacity.sections SET {} WHERE id = %s"
     assert await told_of(section.format("held = held + 1"), floor.id) == [(floor.id, "held", 10, 9, 9)]
     assert await told_of(section.format("pending = 0"), stalls.id) == [(stalls.id, "pending", 0, 1, 1)]
     assert await told_of(section.format("total = 60"), floor.id) == [
@@ -122,13 +122,14 @@ async def test_what_does_not_agree_is_told_by_section_counter_and_seat(capacity:
     assert await told_of(section.format("taken = decode('7f02', 'hex')"), stalls.id) == [
         (stalls.id, "seats", 8, 5, 5, "A-2", "A-4", "B-5")
     ]
-    assert await told_of(f"DELETE FROM {claims} AND seat_index = 6", stalls.id) == [
+    assert await told_of("DELETE FROM capacity.seat_claims WHERE section_id = %s AND seat_index = 6", stalls.id) == [
         (stalls.id, "seats", 5, 4, 4, "B-2"),
         (stalls.id, "claims", 4, 5, 5, "B-2"),
     ]
     assert await told_of(
         "INSERT INTO capacity.seat_claims (organization_id, section_id, seat_index, hold_id)"
-        " SELECT organization_id, section_id, 9, hold_id FROM " + claims + " AND seat_index = 4",
+        " SELECT organization_id, section_id, 9, hold_id FROM capacity.seat_claims"
+        " WHERE section_id = %s AND seat_index = 4",
         stalls.id,
     ) == [(stalls.id, "seats", 5, 6, 6, "B-5"), (stalls.id, "claims", 6, 5, 5, "B-5")]
     assert await told_of(
@@ -196,8 +197,12 @@ async def test_the_journal_is_followed_from_the_newest_checkpoint_on(
     # What is before the newest checkpoint is not looked at: neither its row of the journal, nor an older checkpoint.
     with capacity.undoing("DELETE FROM capacity.inventory_checkpoints WHERE event_id = %s AND version = 6", event_id):
         assert await found(capacity, event_id) == []
-    wrong = "UPDATE capacity.inventory_checkpoints SET body = convert_to(replace(convert_from(body, 'UTF8'), %s, %s), 'UTF8')"
-    with capacity.undoing(f"{wrong} WHERE event_id = %s AND version = 12", "20, 3,", "20, 2,", event_id):
+    wrong = (
+        "UPDATE capacity.inventory_checkpoints"
+        " SET body = convert_to(replace(convert_from(body, 'UTF8'), '20, 3,', '20, 2,'), 'UTF8')"
+        " WHERE event_id = %s AND version = 12"
+    )
+    with capacity.undoing(wrong, event_id):
         assert await found(capacity, event_id) == [(quiet.id, "held", 3, 3, 2)]
 
 
