@@ -89,7 +89,7 @@ class Priced:
             "SELECT name, section_id, base_price, currency_code FROM pricing.price_tiers"
             " WHERE event_id = %s AND delete_time IS NULL ORDER BY id",
             event_id,
-        )  # type: ignore[return-value]  # the columns are of these types
+        )
 
     def sections(self, event_id: str) -> list[tuple[str, int, str]]:
         """Give the sections that stand: name, number, id."""
@@ -97,7 +97,7 @@ class Priced:
             "SELECT name, subsection, id FROM capacity.sections"
             " WHERE event_id = %s AND delete_time IS NULL ORDER BY id",
             event_id,
-        )  # type: ignore[return-value]  # the columns are of these types
+        )
 
     def sagas(self) -> int:
         """Count the seatings under way."""
