@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from tests.integration.pricing.conftest import Pricing
 
 
-def seating(event_id: str, *names: str, amount: str = "20.10", **fields: Any) -> pb.CreateSeatingPricesRequest:
+def seating(event_id: str, *names: str, amount: str = "20.10", **fields: Any) -> pb.AddSeatingPricesRequest:
     """Ask for the tiers of some sections, as capacity does."""
-    request = pb.CreateSeatingPricesRequest(event_id=event_id, request_id=new_id(), **fields)
+    request = pb.AddSeatingPricesRequest(event_id=event_id, request_id=new_id(), **fields)
     for name in names:
         price = request.prices.add(price_tier_id=new_id(), section_id=new_id(), name=name, tier="VIP")
         price.base_price.currency_code, price.base_price.amount = "USD", amount
     return request
 
 
-def withdrawal(request: pb.CreateSeatingPricesRequest) -> pb.WithdrawSeatingPricesRequest:
+def withdrawal(request: pb.AddSeatingPricesRequest) -> pb.WithdrawSeatingPricesRequest:
     ids = [price.price_tier_id for price in request.prices]
     return pb.WithdrawSeatingPricesRequest(price_tier_ids=ids, request_id=request.request_id)
 
 
-async def create(pricing: Pricing, request: pb.CreateSeatingPricesRequest, **caller: str) -> bool:
+async def create(pricing: Pricing, request: pb.AddSeatingPricesRequest, **caller: str) -> bool:
     """Make the tiers; tells whether that was a repetition."""
-    _, metadata = await pricing.call_with_metadata("CreateSeatingPrices", request, peer="capacity", **caller)
+    _, metadata = await pricing.call_with_metadata("AddSeatingPrices", request, peer="capacity", **caller)
     return "holdfast-replayed" in metadata
 
 
-async def withdraw(pricing: Pricing, request: pb.CreateSeatingPricesRequest) -> None:
+async def withdraw(pricing: Pricing, request: pb.AddSeatingPricesRequest) -> None:
     await pricing.call("WithdrawSeatingPrices", withdrawal(request), peer="capacity")
 
 
@@ -69,7 +69,7 @@ async def test_tiers_are_made_once_however_often_they_are_asked_for(pricing: Pri
         ("user:organizer",)
     ]
     # The ids say it even when the key is forgotten.
-    with_another_key = pb.CreateSeatingPricesRequest.FromString(request.SerializeToString())
+    with_another_key = pb.AddSeatingPricesRequest.FromString(request.SerializeToString())
     with_another_key.request_id = new_id()
     assert await create(pricing, with_another_key)
     assert len(await listed(pricing, event_id)) == 2
@@ -125,7 +125,7 @@ async def test_only_capacity_makes_them_and_each_organization_its_own(pricing: P
     event_id = pricing.event()
     request = seating(event_id, "A")
     for peer in ("gateway", "orders"):
-        for rpc, asked in (("CreateSeatingPrices", request), ("WithdrawSeatingPrices", withdrawal(request))):
+        for rpc, asked in (("AddSeatingPrices", request), ("WithdrawSeatingPrices", withdrawal(request))):
             refusal = await refused(pricing.call(rpc, asked, role="owner", peer=peer))
             assert refusal.reason is Reason.CALLER_NOT_ALLOWED
     await create(pricing, request)

@@ -78,13 +78,13 @@ class Outside:
         )
         return response.organization.settings.currency_code
 
-    async def create_seating_prices(
+    async def add_seating_prices(
         self, saga: SeatingSaga, prices: Sequence[price_tier_service_pb2.SeatingPrice]
     ) -> None:
         """Have the price tiers of a seating made, all or none. Raises as the contract says."""
         await self._pricing.call(
-            self._price_tier_service.CreateSeatingPrices,
-            price_tier_service_pb2.CreateSeatingPricesRequest(
+            self._price_tier_service.AddSeatingPrices,
+            price_tier_service_pb2.AddSeatingPricesRequest(
                 event_id=saga.event_id, schedule_id=saga.schedule_id or "", prices=prices, request_id=saga.saga_id
             ),
             principal=_asker(saga),

@@ -127,7 +127,7 @@ class SeatingSagas:
     ) -> DomainError | None:
         """Have the price tiers made; gives what refuses them for good. Raises what may be otherwise the next time."""
         try:
-            await self._outside.create_seating_prices(saga, prices_of(saga, planned))
+            await self._outside.add_seating_prices(saga, prices_of(saga, planned))
         except DomainError as error:
             if error.reason in FOR_GOOD or give_up:
                 return error

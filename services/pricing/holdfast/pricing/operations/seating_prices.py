@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from holdfast.common.idempotency import RequestKey
 
 
-async def create_seating_prices(
+async def add_seating_prices(
     transaction: Transaction, *, event_id: str, terms_of: Mapping[str, PriceTerms], actor: str, key: RequestKey
 ) -> bool:
     """Make tiers by their ids; tells whether that is a repetition. Raises NAME_TAKEN, IDEMPOTENCY_KEY_REUSED.

@@ -24,16 +24,14 @@ class SeatingPriceServicer:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def create_seating_prices(
-        self, request: pb.CreateSeatingPricesRequest, call: Call
-    ) -> pb.CreateSeatingPricesResponse:
+    async def add_seating_prices(self, request: pb.AddSeatingPricesRequest, call: Call) -> pb.AddSeatingPricesResponse:
         """Make the tiers of a seating."""
         terms_of = {
             price.price_tier_id.lower(): create_terms(convert.seating_change(price, request.schedule_id))
             for price in request.prices
         }
         replayed = await self._database.run(
-            lambda transaction: operations.create_seating_prices(
+            lambda transaction: operations.add_seating_prices(
                 transaction,
                 event_id=request.event_id.lower(),
                 terms_of=terms_of,
@@ -45,7 +43,7 @@ class SeatingPriceServicer:
         )
         if replayed:
             call.mark_replayed()
-        return pb.CreateSeatingPricesResponse()
+        return pb.AddSeatingPricesResponse()
 
     async def withdraw_seating_prices(
         self, request: pb.WithdrawSeatingPricesRequest, call: Call
@@ -69,7 +67,7 @@ def _key(request_id: str, price_tier_ids: Sequence[str], call: Call) -> RequestK
     """Give the key that both RPCs of a seating share, so that each finds what the other did."""
     return RequestKey(
         caller=call.principal.subject,
-        rpc="CreateSeatingPrices",
+        rpc="AddSeatingPrices",
         request_id=request_id,
         fingerprint=hashlib.sha256(",".join(price_tier_ids).encode()).digest(),
     )

@@ -593,8 +593,8 @@ class SeatingPrice(_message.Message):
 Global___SeatingPrice: _TypeAlias = SeatingPrice  # noqa: Y015
 
 @_typing.final
-class CreateSeatingPricesRequest(_message.Message):
-    """Request of CreateSeatingPrices."""
+class AddSeatingPricesRequest(_message.Message):
+    """Request of AddSeatingPrices."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -626,11 +626,11 @@ class CreateSeatingPricesRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CreateSeatingPricesRequest: _TypeAlias = CreateSeatingPricesRequest  # noqa: Y015
+Global___AddSeatingPricesRequest: _TypeAlias = AddSeatingPricesRequest  # noqa: Y015
 
 @_typing.final
-class CreateSeatingPricesResponse(_message.Message):
-    """Response of CreateSeatingPrices."""
+class AddSeatingPricesResponse(_message.Message):
+    """Response of AddSeatingPrices."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -643,7 +643,7 @@ class CreateSeatingPricesResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CreateSeatingPricesResponse: _TypeAlias = CreateSeatingPricesResponse  # noqa: Y015
+Global___AddSeatingPricesResponse: _TypeAlias = AddSeatingPricesResponse  # noqa: Y015
 
 @_typing.final
 class WithdrawSeatingPricesRequest(_message.Message):
@@ -654,10 +654,10 @@ class WithdrawSeatingPricesRequest(_message.Message):
     PRICE_TIER_IDS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """That of the CreateSeatingPrices; at most 255 characters."""
+    """That of the AddSeatingPrices; at most 255 characters."""
     @_builtins.property
     def price_tier_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The tiers of the CreateSeatingPrices, in its order."""
+        """The tiers of the AddSeatingPrices, in its order."""
 
     def __init__(
         self,

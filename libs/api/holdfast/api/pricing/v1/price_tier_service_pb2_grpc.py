@@ -75,10 +75,10 @@ class PriceTierServiceStub:
                 request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierResponse.FromString,
                 _registered_method=True)
-        self.CreateSeatingPrices = channel.unary_unary(
-                '/holdfast.api.pricing.v1.PriceTierService/CreateSeatingPrices',
-                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.CreateSeatingPricesRequest.SerializeToString,
-                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.CreateSeatingPricesResponse.FromString,
+        self.AddSeatingPrices = channel.unary_unary(
+                '/holdfast.api.pricing.v1.PriceTierService/AddSeatingPrices',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesResponse.FromString,
                 _registered_method=True)
         self.WithdrawSeatingPrices = channel.unary_unary(
                 '/holdfast.api.pricing.v1.PriceTierService/WithdrawSeatingPrices',
@@ -168,7 +168,7 @@ class PriceTierServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def CreateSeatingPrices(self, request, context):
+    def AddSeatingPrices(self, request, context):
         """Makes the price tiers of seated sections that capacity is about to make: all or none, one commit, before the
         sections are there, so that nobody ever sees one of these without its price. Capacity chooses the ids and answers
         for event, date and sections: nobody is asked. Idempotent by `request_id`, and by the ids even after the key is
@@ -181,8 +181,8 @@ class PriceTierServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawSeatingPrices(self, request, context):
-        """Deletes the price tiers that CreateSeatingPrices made with the same `request_id`, because their sections are not
-        made; their names become free. Also before they are made: a CreateSeatingPrices that comes late then makes nothing.
+        """Deletes the price tiers that AddSeatingPrices made with the same `request_id`, because their sections are not
+        made; their names become free. Also before they are made: a AddSeatingPrices that comes late then makes nothing.
         Atomic. Repeating it changes nothing.
         Fails with IDEMPOTENCY_KEY_REUSED (the tiers are not those of the `request_id`).
         """
@@ -233,10 +233,10 @@ def add_PriceTierServiceServicer_to_server(servicer, server):
                     request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierResponse.SerializeToString,
             ),
-            'CreateSeatingPrices': grpc.unary_unary_rpc_method_handler(
-                    servicer.CreateSeatingPrices,
-                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.CreateSeatingPricesRequest.FromString,
-                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.CreateSeatingPricesResponse.SerializeToString,
+            'AddSeatingPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddSeatingPrices,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesResponse.SerializeToString,
             ),
             'WithdrawSeatingPrices': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawSeatingPrices,
@@ -472,7 +472,7 @@ class PriceTierService:
             _registered_method=True)
 
     @staticmethod
-    def CreateSeatingPrices(request,
+    def AddSeatingPrices(request,
             target,
             options=(),
             channel_credentials=None,
@@ -485,9 +485,9 @@ class PriceTierService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/holdfast.api.pricing.v1.PriceTierService/CreateSeatingPrices',
-            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.CreateSeatingPricesRequest.SerializeToString,
-            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.CreateSeatingPricesResponse.FromString,
+            '/holdfast.api.pricing.v1.PriceTierService/AddSeatingPrices',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -77,7 +77,7 @@ class PriceTierServiceStub:
     Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_LOCKED, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
     asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
     """
-    CreateSeatingPrices: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.CreateSeatingPricesRequest, _price_tier_service_pb2.CreateSeatingPricesResponse]
+    AddSeatingPrices: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.AddSeatingPricesRequest, _price_tier_service_pb2.AddSeatingPricesResponse]
     """Makes the price tiers of seated sections that capacity is about to make: all or none, one commit, before the
     sections are there, so that nobody ever sees one of these without its price. Capacity chooses the ids and answers
     for event, date and sections: nobody is asked. Idempotent by `request_id`, and by the ids even after the key is
@@ -86,8 +86,8 @@ class PriceTierServiceStub:
     Fails with NAME_TAKEN, VALIDATION_FAILED, UNKNOWN_CURRENCY, IDEMPOTENCY_KEY_REUSED.
     """
     WithdrawSeatingPrices: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.WithdrawSeatingPricesRequest, _price_tier_service_pb2.WithdrawSeatingPricesResponse]
-    """Deletes the price tiers that CreateSeatingPrices made with the same `request_id`, because their sections are not
-    made; their names become free. Also before they are made: a CreateSeatingPrices that comes late then makes nothing.
+    """Deletes the price tiers that AddSeatingPrices made with the same `request_id`, because their sections are not
+    made; their names become free. Also before they are made: a AddSeatingPrices that comes late then makes nothing.
     Atomic. Repeating it changes nothing.
     Fails with IDEMPOTENCY_KEY_REUSED (the tiers are not those of the `request_id`).
     """
@@ -141,7 +141,7 @@ class PriceTierServiceAsyncStub(PriceTierServiceStub):
     Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_LOCKED, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
     asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
     """
-    CreateSeatingPrices: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.CreateSeatingPricesRequest, _price_tier_service_pb2.CreateSeatingPricesResponse]  # type: ignore[assignment]
+    AddSeatingPrices: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.AddSeatingPricesRequest, _price_tier_service_pb2.AddSeatingPricesResponse]  # type: ignore[assignment]
     """Makes the price tiers of seated sections that capacity is about to make: all or none, one commit, before the
     sections are there, so that nobody ever sees one of these without its price. Capacity chooses the ids and answers
     for event, date and sections: nobody is asked. Idempotent by `request_id`, and by the ids even after the key is
@@ -150,8 +150,8 @@ class PriceTierServiceAsyncStub(PriceTierServiceStub):
     Fails with NAME_TAKEN, VALIDATION_FAILED, UNKNOWN_CURRENCY, IDEMPOTENCY_KEY_REUSED.
     """
     WithdrawSeatingPrices: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.WithdrawSeatingPricesRequest, _price_tier_service_pb2.WithdrawSeatingPricesResponse]  # type: ignore[assignment]
-    """Deletes the price tiers that CreateSeatingPrices made with the same `request_id`, because their sections are not
-    made; their names become free. Also before they are made: a CreateSeatingPrices that comes late then makes nothing.
+    """Deletes the price tiers that AddSeatingPrices made with the same `request_id`, because their sections are not
+    made; their names become free. Also before they are made: a AddSeatingPrices that comes late then makes nothing.
     Atomic. Repeating it changes nothing.
     Fails with IDEMPOTENCY_KEY_REUSED (the tiers are not those of the `request_id`).
     """
@@ -252,11 +252,11 @@ class PriceTierServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def CreateSeatingPrices(
+    def AddSeatingPrices(
         self,
-        request: _price_tier_service_pb2.CreateSeatingPricesRequest,
+        request: _price_tier_service_pb2.AddSeatingPricesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_price_tier_service_pb2.CreateSeatingPricesResponse, _abc.Awaitable[_price_tier_service_pb2.CreateSeatingPricesResponse]]:
+    ) -> _typing.Union[_price_tier_service_pb2.AddSeatingPricesResponse, _abc.Awaitable[_price_tier_service_pb2.AddSeatingPricesResponse]]:
         """Makes the price tiers of seated sections that capacity is about to make: all or none, one commit, before the
         sections are there, so that nobody ever sees one of these without its price. Capacity chooses the ids and answers
         for event, date and sections: nobody is asked. Idempotent by `request_id`, and by the ids even after the key is
@@ -271,8 +271,8 @@ class PriceTierServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _price_tier_service_pb2.WithdrawSeatingPricesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_price_tier_service_pb2.WithdrawSeatingPricesResponse, _abc.Awaitable[_price_tier_service_pb2.WithdrawSeatingPricesResponse]]:
-        """Deletes the price tiers that CreateSeatingPrices made with the same `request_id`, because their sections are not
-        made; their names become free. Also before they are made: a CreateSeatingPrices that comes late then makes nothing.
+        """Deletes the price tiers that AddSeatingPrices made with the same `request_id`, because their sections are not
+        made; their names become free. Also before they are made: a AddSeatingPrices that comes late then makes nothing.
         Atomic. Repeating it changes nothing.
         Fails with IDEMPOTENCY_KEY_REUSED (the tiers are not those of the `request_id`).
         """
