@@ -45,7 +45,7 @@ class Layouts:
                 layouts[section_id] = known
         missing = sorted(revisions.keys() - layouts.keys())
         if missing:
-            (found,) = await pipeline.send(Statement(_LAYOUTS, (pipeline.organization_id, plain(missing))))
+            (found,) = await pipeline.send(Statement(_LAYOUTS, (pipeline.require_organization(), plain(missing))))
             for section_id, revision, stored in found:
                 layouts[section_id] = self._remember(section_id, revision, Layout.from_json(stored))
         return {section_id: Seating(layout=layouts[section_id], taken=bitmap) for section_id, bitmap in taken.items()}
