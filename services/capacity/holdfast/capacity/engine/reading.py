@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from holdfast.capacity.domain.holds import Hold
     from holdfast.capacity.engine.layouts import Layouts
     from holdfast.capacity.engine.needs import Needs
-    from holdfast.common.database import Pipeline
-    from holdfast.common.database_pipeline import Rows
+    from holdfast.common.database import Pipeline, Rows
 
 _MAKE: Final = """
 INSERT INTO capacity.event_inventories
