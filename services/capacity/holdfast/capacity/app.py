@@ -25,6 +25,7 @@ from holdfast.capacity.rpc.lifecycle import LifecycleServicer
 from holdfast.capacity.rpc.placing import Placing
 from holdfast.capacity.rpc.sales import SaleServicer
 from holdfast.capacity.rpc.seating import SeatingServicer
+from holdfast.capacity.rpc.seats import SeatServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.store.journal import JournalSource
 from holdfast.common.database import Database
@@ -121,7 +122,13 @@ class CapacityApp:
         events = EventsOf(front)
         placing = Placing(front, events)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
-        self.server.add(sections, SectionServicer(front, events), SeatingServicer(front), BlockServicer(front, events))
+        self.server.add(
+            sections,
+            SectionServicer(front, events),
+            SeatingServicer(front),
+            SeatServicer(front, events),
+            BlockServicer(front, events),
+        )
         holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
         door = self.server.item_door(holds.methods_by_name["PlaceHold"])
         self.server.add(

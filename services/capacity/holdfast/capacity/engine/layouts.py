@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.capacity.domain.layouts import Layout
 from holdfast.capacity.domain.seats import Seating
 from holdfast.capacity.store.arrays import plain
+from holdfast.capacity.store.layouts import READ
 from holdfast.common.database import Statement
 
 if TYPE_CHECKING:
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
 REMEMBERED_SEATS_MAX: Final = 2_000_000
 """Seats of all layouts that a process keeps; with its labels, a seat takes about 140 bytes."""
-
-_LAYOUTS: Final = """
-SELECT s.id, s.layout_revision, s.row_layout FROM capacity.sections s
-WHERE s.organization_id = $1 AND s.id = ANY ($2::text[])"""
 
 
 class Layouts:
@@ -45,7 +42,7 @@ class Layouts:
                 layouts[section_id] = known
         missing = sorted(revisions.keys() - layouts.keys())
         if missing:
-            (found,) = await pipeline.send(Statement(_LAYOUTS, (pipeline.organization_id, plain(missing))))
+            (found,) = await pipeline.send(Statement(READ, (pipeline.organization_id, plain(missing))))
             for section_id, revision, stored in found:
                 layouts[section_id] = self._remember(section_id, revision, Layout.from_json(stored))
         return {section_id: Seating(layout=layouts[section_id], taken=bitmap) for section_id, bitmap in taken.items()}
