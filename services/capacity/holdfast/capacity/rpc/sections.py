@@ -44,7 +44,7 @@ def settings_of(section: section_pb2.Section, names: Iterable[str]) -> dict[str,
             kind = section_pb2.Section.Kind.Name(section.kind)
             settings[name] = SectionKind.GENERAL if kind == "KIND_UNSPECIFIED" else SectionKind(kind)
         elif name == "focal_point":
-            settings[name] = focal_point_of(section.focal_point) if section.HasField(name) else None
+            settings[name] = focal_point_of(section.focal_point) if section.HasField("focal_point") else None
         elif section.HasField(name):  # type: ignore[arg-type]  # names of the message's own fields
             settings[name] = getattr(section, name)
         elif name in _DEFAULTS:
