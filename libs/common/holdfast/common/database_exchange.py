@@ -7,7 +7,6 @@ libpq's buffer until the Sync behind the last one.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -43,24 +42,6 @@ class Statement:
 
 _prepared: WeakKeyDictionary[Driver, dict[tuple[str, tuple[int, ...]], bytes]] = WeakKeyDictionary()
 """What a connection has prepared: the name, by SQL and types of the values."""
-
-
-_PLANS_SECONDS_MAX: Final = 5.0
-FORGET_PLANS: Final = "DISCARD PLANS"
-_planned: WeakKeyDictionary[Driver, float] = WeakKeyDictionary()
-
-
-def plans_are_old(driver: Driver) -> bool:
-    """Tell, once every few seconds, that a connection is to make its plans anew, with FORGET_PLANS.
-
-    The server keeps the plan of a prepared statement until the table is analyzed, which may be a minute: a plan for
-    tables that were small when it was made is slow when they are not.
-    """
-    now = time.monotonic()
-    if now - _planned.setdefault(driver, now) < _PLANS_SECONDS_MAX:
-        return False
-    _planned[driver] = now
-    return True
 
 
 async def roll_back(driver: Driver) -> None:

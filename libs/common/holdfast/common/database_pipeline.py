@@ -8,7 +8,7 @@ import psycopg
 from opentelemetry.trace import SpanKind
 
 from holdfast.common import telemetry
-from holdfast.common.database_exchange import FORGET_PLANS, Rows, Statement, exchange, plans_are_old
+from holdfast.common.database_exchange import Rows, Statement, exchange
 from holdfast.common.database_transaction import driver_of
 from holdfast.common.roles import ORGANIZATION_SETTING
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline", "Rows", "Statement"]
 
 _BEGIN: Final = Statement("BEGIN")
-_FORGET_PLANS: Final = Statement(FORGET_PLANS)
 # What ends the transaction of a client that froze or vanished in the middle of a round trip, which the time limit for
 # idle transactions does not: such a client is not idle. Less than a waiting batch's patience with the event's lock.
 _SECONDS_MAX: Final = 4
@@ -76,8 +75,6 @@ class Pipeline:
     async def _send(self, statements: tuple[Statement, ...]) -> list[Rows]:
         driver = driver_of(self._connection)
         opening, self._opening = self._opening, ()
-        if opening and plans_are_old(driver):
-            opening = (*opening, _FORGET_PLANS)
         try:
             return (await exchange(driver, (*opening, *statements)))[len(opening) :]
         except psycopg.OperationalError:

@@ -10,7 +10,6 @@ from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from holdfast.common import telemetry
-from holdfast.common.database_exchange import FORGET_PLANS, plans_are_old
 from holdfast.common.roles import ORGANIZATION_SETTING
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -76,14 +75,12 @@ def checked_organization(organization_id: str) -> str:
 
 
 async def begin(connection: AsyncConnection, organization_id: str | None) -> None:
-    """Begin a transaction and name its organization, in one round trip: its statements make one simple query."""
+    """Begin a transaction and name its organization, in one round trip: two statements in one simple query."""
     driver = driver_of(connection)
     statements = b"BEGIN"
     if organization_id is not None:
         value = Escaping(driver.pgconn).escape_literal(organization_id.encode())
         statements = b"BEGIN; SELECT set_config('%b', %b, true)" % (ORGANIZATION_SETTING.encode(), value)
-    if plans_are_old(driver):
-        statements += b"; %b" % FORGET_PLANS.encode()
     try:
         # Never prepared, because only single statements can be.
         await driver.execute(statements, prepare=False)

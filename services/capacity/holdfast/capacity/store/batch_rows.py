@@ -1,8 +1,8 @@
 """What a batch reads: queries for many ids at once, and rows as domain values.
 
-`$1` is the organization and `$2` the event wherever both are there. What belongs to each of many keys is looked up in a
-LATERAL of its own (`OFFSET 0`), which leaves the planner no other way than from the key to the rows. Joined in the plain
-way, tables that are small when the plan is made are read as a whole, and still are when they have grown.
+`$1` is the organization and `$2` the event wherever both are there. What belongs to each of many keys is looked up in
+a LATERAL of its own (`OFFSET 0`), which leaves the planner no other way than from the key to the rows. Joined in the
+plain way, tables that are small when the plan is made are read as a whole, and still are when they have grown.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ FROM capacity.sections s WHERE s.organization_id = $1 AND s.event_id = $2"""
 SECTIONS_ALL: Final = f"{_SECTION} AND (s.delete_time IS NULL OR s.id = ANY ($3::text[]))"
 # A deleted section is read as one; what looks for sections by their ids says that it is not there.
 SECTIONS: Final = f"{_SECTION} AND s.id = ANY ($3::text[])"
+
+
 def _each(table: str, name: str, *, key: str, of: str) -> str:
     """Join what belongs to each row that is there already, looked up by its key and in no other way."""
     return (

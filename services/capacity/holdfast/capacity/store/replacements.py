@@ -11,9 +11,9 @@ _REPLACING: Final = """
   SELECT o.id FROM capacity.holds o
   WHERE o.organization_id = $1 AND o.event_id = $2 AND o.replaces_hold_id = $3"""
 _HOLD: Final = rows.holds_by(_REPLACING)
-_SALE: Final = rows.sales_by(f"""
-  SELECT c.id FROM capacity.sales c
-  WHERE c.organization_id = $1 AND c.hold_id = ANY (ARRAY ({_REPLACING}))""")
+_SALE: Final = rows.sales_by("""
+  SELECT c.id FROM capacity.sales c JOIN capacity.holds o ON o.organization_id = $1 AND o.id = c.hold_id
+  WHERE c.organization_id = $1 AND o.event_id = $2 AND o.replaces_hold_id = $3""")
 
 
 def of_hold(organization_id: str, event_id: str, hold_id: str) -> tuple[Statement, Statement]:
