@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.checks import check_active, check_etag
+from holdfast.capacity.domain.choosing import choose_seats, settle
 from holdfast.capacity.domain.parts import find_parts
 from holdfast.capacity.domain.places import check_places, wanted_places
 from holdfast.capacity.domain.placing import (
-    SEATS_MAX,
     check_distinct,
     check_lock,
     check_order_sizes,
+    check_seat_count,
     check_tier_limits,
     resolve_lines,
 )
@@ -58,16 +59,27 @@ def change(inventory: Inventory, hold: Hold, request: ChangeRequest) -> Hold:
     seen = hold.seen(inventory.at, inventory.voids)
     check_active(seen)
     check_etag(seen, request.etag)
+    added = settle(inventory, request.added, lambda lines: _claimable(inventory, hold, replace(request, added=lines)))
+    left, given, taken = _claimable(inventory, hold, replace(request, added=added))
+    return inventory.reline(hold, (*left, *taken), given=given, taken=taken)
+
+
+def _claimable(
+    inventory: Inventory, hold: Hold, request: ChangeRequest
+) -> tuple[tuple[Line, ...], list[Line], tuple[Line, ...]]:
+    """Go through the rules that are about lines; give those that are left, what goes, and what comes."""
     parts = {line.number: part for line, part in find_parts(hold.lines, request.given, gone={})}
     kept = tuple(_without(line, parts.get(line.number), request.prices) for line in hold.lines)
     left = tuple(line for line in kept if line.quantity)
     given = [_given(line, now, parts[line.number]) for line, now in zip(hold.lines, kept, strict=True) if now != line]
     taken = _taken(inventory, hold, request) if request.added else ()
     lines = (*left, *taken)
-    _check_size(lines)
+    _check_size(inventory, lines)
     _check_limits(inventory, hold, request, left=left, lines=lines)
-    check_places(inventory, _beyond(inventory, taken, given))
-    return inventory.reline(hold, lines, given=given, taken=taken)
+    back = [(_back_to(inventory, line), line) for line in given]
+    taken = choose_seats(inventory, taken, request.added, back=back)
+    check_places(inventory, _beyond(taken, back))
+    return left, given, taken
 
 
 def shrunk(hold: Hold, given: Sequence[PartRequest]) -> list[tuple[Line, int]]:
@@ -119,13 +131,12 @@ def _taken(inventory: Inventory, hold: Hold, request: ChangeRequest) -> tuple[Li
     return taken
 
 
-def _check_size(lines: Sequence[Line]) -> None:
+def _check_size(inventory: Inventory, lines: Sequence[Line]) -> None:
     if not lines:
         raise invalid("release_lines", "would leave the hold without a line: release it")
     if len(lines) > LINES_MAX:
         raise invalid("add_lines", f"a hold has at most {LINES_MAX} lines")
-    if sum(len(line.seats) for line in lines) > SEATS_MAX:
-        raise invalid("add_lines", f"a hold has at most {SEATS_MAX} seats")
+    check_seat_count(inventory, lines, field="add_lines")
 
 
 def _check_limits(
@@ -138,13 +149,17 @@ def _check_limits(
     check_tier_limits(inventory, hold.customer_id, request.added, before=hold.lines, kept=left)
 
 
-def _beyond(inventory: Inventory, taken: Sequence[Line], given: Iterable[Line]) -> list[Line]:
-    """Give the places that are taken beyond those that are given back to the same section or block."""
+def _back_to(inventory: Inventory, line: Line) -> str:
+    """Give the id of the section, or of the block, that a line's places go back to."""
+    block = None if line.block_id is None else inventory.blocks.now[line.block_id]
+    return line.section_id if block is None or block.ended else block.block_id
+
+
+def _beyond(taken: Sequence[Line], given: Iterable[tuple[str, Line]]) -> list[Line]:
+    """Give the places that are taken beyond those that are given back to the same section or block, told by its id."""
     quantities: defaultdict[str, int] = defaultdict(int)
     seats: defaultdict[str, set[int]] = defaultdict(set)
-    for line in given:
-        block = None if line.block_id is None else inventory.blocks.now[line.block_id]
-        back = line.section_id if block is None or block.ended else block.block_id
+    for back, line in given:
         quantities[back] += line.quantity
         seats[back].update(line.seats)
     beyond = []
