@@ -1,4 +1,4 @@
-"""Best available: which seats holds get that leave the choice to the service, and what they are told when there are none."""
+"""Best available: which seats holds get that leave the choice to the service, and what they are told without any."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ KINDS = {
 CHANGE = availability_pb2.AvailabilityRefusal.Change
 
 
-async def room(capacity: Capacity, *rows: str, event_id: str = "", **section: Any) -> section_pb2.Section:
+async def room(
+    capacity: Capacity, *rows: str, event_id: str = "", schedule_id: str = "", **section: Any
+) -> section_pb2.Section:
     """Lay out rows as they are drawn, front first: `_` a gap, else a kind of seat."""
     layouts = [
         {"runs": [{"gap": 1} if kind == "_" else {"seats": 1, "attributes": KINDS[kind]} for kind in row]}
@@ -43,6 +45,7 @@ async def room(capacity: Capacity, *rows: str, event_id: str = "", **section: An
     made = await capacity.call(
         "GenerateSeating",
         event_id=event_id or await capacity.event(),
+        schedule_id=schedule_id,
         config={"sections": [{"name": f"Seats {new_id()}", "row_layouts": layouts, **section}]},
     )
     first: section_pb2.Section = made.sections[0]
@@ -77,7 +80,7 @@ def any_rows(rng: random.Random) -> list[str]:
     kinds = rng.choice((".", "....v", "......rr", ".....wc", "..wcrv"))
     return [
         "".join(
-            "_" if 0 < place and rng.random() < 0.08 else rng.choice(kinds) for place in range(rng.randint(1, 12))
+            "_" if place > 0 and rng.random() < 0.08 else rng.choice(kinds) for place in range(rng.randint(1, 12))
         ).rstrip("_")
         for _ in range(rng.randint(2, 5))
     ]
@@ -97,7 +100,9 @@ def any_wish(rng: random.Random) -> Wish:
 @pytest.mark.parametrize("seed", range(4))
 async def test_no_better_seats_were_free_when_a_hold_of_a_batch_got_its_own(capacity: Capacity, seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311 (a seed that reproduces the room)
-    focal = {"focal_point": {"row": rng.randint(1, 4), "place": rng.randint(1, 10)}} if rng.random() < 0.5 else {}
+    focal: dict[str, Any] = (
+        {"focal_point": {"row": rng.randint(1, 4), "place": rng.randint(1, 10)}} if rng.random() < 0.5 else {}
+    )
     section = await room(capacity, *any_rows(rng), **focal)
     (stored,) = capacity.rows("SELECT row_layout FROM capacity.sections WHERE id = %s", section.id)[0]
     layout, taken = Layout.from_json(stored), set[int]()
@@ -304,11 +309,9 @@ async def test_sections_to_fall_back_on_are_those_that_the_tier_applies_to(capac
 async def test_what_cannot_be_fallen_back_on_is_refused_even_if_nobody_needs_it(capacity: Capacity) -> None:
     dates = [schedule(days=10), schedule(days=11)]
     event_id = await capacity.event(schedules=dates)
-    here, there = (
-        [await room(capacity, "..", event_id=event_id, schedule_id=each.schedule_id) for each in dates]
-        if False
-        else [await room(capacity, "..", event_id=event_id) for _ in dates]
-    )
+    here, there, later = [
+        await room(capacity, "..", event_id=event_id, schedule_id=date) for date in ("", "", dates[1].schedule_id)
+    ]
     general = await capacity.section(event_id, 5)
     elsewhere = await room(capacity, "..")
     block = await blocked(capacity, here, ["A-1"])
@@ -316,6 +319,7 @@ async def test_what_cannot_be_fallen_back_on_is_refused_even_if_nobody_needs_it(
     wrong: list[tuple[list[str], dict[str, Any], Reason]] = [
         ([general.id], {}, Reason.VALIDATION_FAILED),
         ([here.id], {}, Reason.VALIDATION_FAILED),
+        ([later.id], {}, Reason.VALIDATION_FAILED),
         ([there.id], {"role": "owner", "block_id": block.id}, Reason.VALIDATION_FAILED),
         ([elsewhere.id], {}, Reason.LINES_SPAN_EVENTS),
         ([new_id()], {}, Reason.SECTION_NOT_FOUND),
@@ -325,6 +329,10 @@ async def test_what_cannot_be_fallen_back_on_is_refused_even_if_nobody_needs_it(
         assert error.reason is reason, ids
         if reason is Reason.VALIDATION_FAILED:
             assert [each.field for each in error.violations] == ["best_available.fallback_section_ids"]
+    hold = await best(capacity, later, 1, fallback_section_ids=[here.id])
+    assert hold.lines[0].section_id == later.id
+    hold = await best(capacity, later, 2, fallback_section_ids=[there.id])  # for the date of the one that is named
+    assert (hold.lines[0].section_id, hold.lines[0].schedule_id) == (there.id, dates[1].schedule_id)
     no_seats = await refused(best(capacity, general, 1, fields=on))
     assert [each.field for each in no_seats.violations] == ["best_available"]
     assert taken_seats(capacity, here.id) == [0]
@@ -355,6 +363,26 @@ async def test_a_hold_can_be_changed_to_better_seats(capacity: Capacity) -> None
     middle = await change(quantity=5, fallback_section_ids=[other.id])
     assert (middle.lines[0].section_id, len(seats(middle))) == (other.id, 5)
     assert taken_seats(capacity, section.id) == [4]
+    await capacity.check(event_id)
+
+
+async def test_sold_seats_can_be_exchanged_for_better_ones(capacity: Capacity) -> None:
+    event_id = await capacity.event()
+    section, other = [await room(capacity, "....", "....", event_id=event_id) for _ in range(2)]
+    hold = await hold_seats(capacity, section, "A-2", "B-2")
+    sale = (await capacity.call("ConfirmHold", hold_id=hold.id)).sale
+    given = {"sale_id": sale.id, "give_lines": [{"number": 1, "all": True}]}
+    wish = {"quantity": 2, "fallback_section_ids": [other.id]}
+    asked = capacity.call("ExchangeSeats", **given, take_lines=[{"section_id": section.id, "best_available": wish}])
+    assert [each.field for each in (await refused(asked)).violations] == [
+        "take_lines[0].best_available.fallback_section_ids"
+    ]
+    await hold_seats(capacity, section, "A-1")
+    answer = await capacity.call(
+        "ExchangeSeats", **given, take_lines=[{"section_id": section.id, "best_available": {"quantity": 3}}]
+    )
+    assert list(answer.sale.lines[1].seats) == ["A-2", "A-3", "A-4"]  # one of them is among those given up
+    assert taken_seats(capacity, section.id) == [0, 1, 2, 3]
     await capacity.check(event_id)
 
 

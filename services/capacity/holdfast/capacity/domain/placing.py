@@ -167,7 +167,7 @@ def resolve_lines(inventory: Inventory, wanted: Sequence[LineRequest], *, first_
 def check_seat_count(inventory: Inventory, lines: Sequence[Line], *, field: str) -> None:
     """Raise VALIDATION_FAILED when lines are for more seats than one hold has, those included that are to be chosen."""
     if sum([line.quantity for line in lines if inventory.sections[line.section_id].seated]) > SEATS_MAX:
-        raise invalid(field, f"a hold has at most {SEATS_MAX} seats")
+        raise invalid(field, f"there may be at most {SEATS_MAX} seats")
 
 
 def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
@@ -286,8 +286,11 @@ def check_order_sizes(inventory: Inventory, places: Mapping[str, int]) -> None:
             raise _limit("max_per_order", section.max_per_order, {"section_id": section_id})
 
 
-def check_lock(inventory: Inventory, wanted: LineRequest) -> None:
-    """Raise PRICE_LOCK_EXPIRED or SALES_WINDOW_CLOSED unless a line's locked price is good now."""
+def check_lock(inventory: Inventory, wanted: LineRequest, *, kept: bool = False) -> None:
+    """Raise PRICE_LOCK_EXPIRED or SALES_WINDOW_CLOSED unless a line's locked price is good now.
+
+    A price that is `kept` from an earlier lock is good whatever the tier's window is by now.
+    """
     lock = wanted.lock
     if lock is None:
         return
@@ -297,7 +300,8 @@ def check_lock(inventory: Inventory, wanted: LineRequest) -> None:
             "the price was locked for a shorter time than the request took",
             metadata={"price_tier_id": lock.price.price_tier_id},
         )
-    check_window(inventory.at, lock.sales_start_time, lock.sales_end_time)
+    if not kept:
+        check_window(inventory.at, lock.sales_start_time, lock.sales_end_time)
 
 
 def check_tier_limits(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from holdfast.api.pricing.v1 import quote_service_pb2
 from holdfast.capacity.convert_seating import wish_of
 from holdfast.capacity.domain.placing import LineRequest
-from holdfast.common.errors import DomainError, Reason
+from holdfast.common.errors import DomainError, Reason, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,6 +60,13 @@ def check_blocks(lines: Iterable[LineRequest], call: Call) -> None:
         raise permission_missing("only staff and services hold from a block")
 
 
+def check_own_sections(lines: Iterable[LineRequest]) -> None:
+    """Raise VALIDATION_FAILED when a line names sections to fall back on where it has to be for its own."""
+    for line in lines:
+        if line.fallbacks:
+            raise invalid(line.path("best_available.fallback_section_ids"), "are not for exchanges")
+
+
 def permission_missing(message: str) -> DomainError:
     """Give the error of a caller who asks for what takes managing holds."""
     return DomainError(Reason.PERMISSION_MISSING, message, metadata={"permission": "holds.manage"})
@@ -89,8 +96,25 @@ async def lock_prices(  # noqa: PLR0913 (what is asked, and of whom)
 ) -> tuple[tuple[LineRequest, ...], list[PriceLock]]:
     """Ask pricing, for the dates that lines will be for: a tier may be for one date only. Also for `others`, as given.
 
+    Dates are those of `dated_lines`. Of the sections that a line may fall back on those stay that its tier applies to.
+    """
+    dated = await dated_lines(events, call, event_id, lines, fresh=fresh)
+    priced = [(index, line) for index, line in enumerate(dated) if line.tier_id is not None]
+    asked = [price_line(call, event_id, line) for _, line in priced]
+    locks = await front.outside.lock_prices(call.organization_id, [*asked, *others])
+    for (index, line), lock in zip(priced, locks, strict=False):
+        fallbacks = await _lock_fallbacks(front, call, event_id, line) if line.fallbacks else ()
+        dated[index] = replace(line, lock=lock, fallbacks=fallbacks)
+    return tuple(dated), locks[len(priced) :]
+
+
+async def dated_lines(
+    events: EventsOf, call: Call, event_id: str, lines: Sequence[LineRequest], *, fresh: bool
+) -> list[LineRequest]:
+    """Say for which dates the lines that have a tier will be.
+
     A date that the request does not name is assumed here; whether it is the one is checked under the lock. A `fresh`
-    one is not taken from memory. Of the sections that a line may fall back on those stay that its tier applies to.
+    one is not taken from memory.
     """
     places = await events.sections(call, [line.section_id for line in lines])
     dated = list(lines)
@@ -100,20 +124,14 @@ async def lock_prices(  # noqa: PLR0913 (what is asked, and of whom)
             if date is None:
                 date = await events.default_schedule(call, event_id, field=line.path("schedule_id"), fresh=fresh)
             dated[index] = replace(line, schedule_id=date, assumed=of_section is None)
-    priced = [(index, line) for index, line in enumerate(dated) if line.tier_id is not None]
-    asked = [_price_line(call, event_id, line) for _, line in priced]
-    locks = await front.outside.lock_prices(call.organization_id, [*asked, *others])
-    for (index, line), lock in zip(priced, locks, strict=False):
-        fallbacks = await _lock_fallbacks(front, call, event_id, line) if line.fallbacks else ()
-        dated[index] = replace(line, lock=lock, fallbacks=fallbacks)
-    return tuple(dated), locks[len(priced) :]
+    return dated
 
 
 async def _lock_fallbacks(front: Front, call: Call, event_id: str, line: LineRequest) -> tuple[LineRequest, ...]:
-    """Lock a line's price for the sections that it may fall back on, if its tier applies to them."""
+    """Lock a line's price for the sections that it may fall back on; those stay that its tier applies to."""
     asked = [replace(each, schedule_id=line.schedule_id, assumed=line.assumed) for each in line.fallbacks]
     answers = await asyncio.gather(
-        *(front.outside.lock_prices(call.organization_id, [_price_line(call, event_id, each)]) for each in asked),
+        *(front.outside.lock_prices(call.organization_id, [price_line(call, event_id, each)]) for each in asked),
         return_exceptions=True,
     )
     able = []
@@ -125,7 +143,8 @@ async def _lock_fallbacks(front: Front, call: Call, event_id: str, line: LineReq
     return tuple(able)
 
 
-def _price_line(call: Call, event_id: str, line: LineRequest) -> quote_service_pb2.LockPriceLine:
+def price_line(call: Call, event_id: str, line: LineRequest) -> quote_service_pb2.LockPriceLine:
+    """Ask what a line with a tier and its date costs now."""
     return quote_service_pb2.LockPriceLine(
         price_tier_id=line.tier_id or "",
         organization_id=call.organization_id,
