@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.api.events.v1 import event_pb2
 from holdfast.capacity import convert
+from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.choosing import note_over
 from holdfast.capacity.domain.holds import Void, VoidCause
 from holdfast.capacity.domain.inventory import CHANGES_MAX, Inventory
@@ -97,6 +98,10 @@ _EXPIRED_OF_SEATS: Final = rows.holds_by(
     only="h.event_id = $2 AND h.state IN ('ACTIVE', 'PENDING') AND h.expire_time <= $4",
 )
 
+_CLAIMED_SEATS: Final = """
+SELECT c.section_id, array_agg(c.seat_index) FROM capacity.seat_claims c
+WHERE c.organization_id = $1 AND c.section_id = ANY ($2::text[]) GROUP BY c.section_id"""
+
 _CONTROLS_REMEMBERED_MAX: Final = 1_000
 NO_SEATS: Final[dict[str, set[str]]] = {}
 
@@ -142,7 +147,7 @@ class Reader:
         self._add_up(inventory, needs, found.get("claimed", ()))
         if row[11]:
             await self._read_voids(pipeline, inventory)
-        await self._add_seats(pipeline, inventory, found["sections"])
+        await self._add_seats(pipeline, inventory, found["sections"], by_claims=needs.by_claims)
         await self._read_expired(pipeline, inventory, needs)
         for more in needs.more:
             await more(unit, pipeline, self)
@@ -213,8 +218,13 @@ class Reader:
             for cause, through, at, schedule_id in found
         )
 
-    async def _add_seats(self, pipeline: Pipeline, inventory: Inventory, sections: Rows) -> None:
+    async def _add_seats(
+        self, pipeline: Pipeline, inventory: Inventory, sections: Rows, *, by_claims: bool = False
+    ) -> None:
         taken = rows.taken_of(sections)
+        if taken and by_claims:
+            (found,) = await pipeline.send(Statement(_CLAIMED_SEATS, (inventory.organization_id, plain(taken))))
+            taken = dict.fromkeys(taken, 0) | {section_id: mask_of(seats) for section_id, seats in found}
         if taken:
             inventory.seatings |= await self._layouts.seatings(pipeline, inventory.sections, taken)
 
