@@ -26,8 +26,8 @@ class Needs:
     `wanted` is how many places of a section the requests want together, `wanted_seats` the labels, `wanted_of_blocks`
     how many of the places that are in a block. `hold_keys` are (placed by, request id). `claimed` are pairs of customer
     and price tier. `again` tells that an earlier attempt of the same batch may have taken effect, `by_claims` that
-    claims and not bitmaps tell which seats are taken. `make` makes the row of an event that is seen for the first time. `more`
-    reads what a command alone can say, once the rest is there.
+    claims and not bitmaps tell which seats are taken. `make` makes the row of an event that is seen for the first time.
+    `more` reads what a command alone can say, once the rest is there.
     """
 
     again: bool = False
