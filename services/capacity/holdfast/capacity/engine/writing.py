@@ -14,6 +14,7 @@ from holdfast.capacity.store import batch_writes as writes
 from holdfast.capacity.store.arrays import plain, texts
 from holdfast.common import telemetry
 from holdfast.common.database import Statement
+from holdfast.common.idempotency import KEY_RETENTION
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,10 +35,11 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
 ORDER BY k.caller, k.rpc, k.request_id"""
 # The table stays bounded by the rate of requests without a cleaner that would have to see all organizations.
 _FORGET_KEYS: Final = """
-DELETE FROM capacity.requests r WHERE r.organization_id = $1 AND r.ctid = ANY (ARRAY (
-  SELECT o.ctid FROM capacity.requests o
-  WHERE o.organization_id = $1 AND o.create_time < clock_timestamp() - interval '48 hours'
-  ORDER BY o.create_time LIMIT $2 FOR UPDATE SKIP LOCKED))"""
+DELETE FROM capacity.requests r USING (
+  SELECT o.caller, o.rpc, o.request_id FROM capacity.requests o
+  WHERE o.organization_id = $1 AND o.create_time < $2
+  ORDER BY o.create_time LIMIT $3 FOR UPDATE SKIP LOCKED) f
+WHERE r.organization_id = $1 AND r.caller = f.caller AND r.rpc = f.rpc AND r.request_id = f.request_id"""
 _FORGOTTEN_PER_KEY: Final = 2
 
 _VOIDS: Final = """
@@ -61,7 +63,8 @@ VALUES ($1, $2, $3, $4, $5, $6)"""
 _CHECKPOINT: Final = """
 INSERT INTO capacity.inventory_checkpoints (organization_id, event_id, version, occur_time, body)
 SELECT $1, $2, $3, $4, convert_to(jsonb_agg(jsonb_build_array(
-  s.id, s.schedule_id, s.total, s.held, s.pending, s.sold, s.blocked, s.buffer, s.active) ORDER BY s.id)::text, 'UTF8')
+  s.id, s.schedule_id, s.total, s.held, s.pending, s.sold, s.blocked, s.buffer, s.active,
+  s.revision) ORDER BY s.id)::text, 'UTF8')
 FROM capacity.sections s WHERE s.organization_id = $1 AND s.event_id = $2 AND s.delete_time IS NULL
 HAVING count(*) > 0"""
 _INVENTORY: Final = """
@@ -95,6 +98,7 @@ def write(unit: Unit, *, due_before: datetime | None) -> tuple[list[Statement], 
     statements += writes.blocks(inventory)
     statements += writes.holds(inventory)
     statements += writes.sales(inventory)
+    statements += batch_returns.gone(inventory)
     statements += batch_returns.returns(inventory)
     statements += writes.seats(inventory)
     statements += _voids(unit)
@@ -157,7 +161,7 @@ def _keys(unit: Unit) -> list[Statement]:
     organization_id = unit.inventory.organization_id
     names, values = list(unit.new_keys), list(unit.new_keys.values())
     return [
-        Statement(_FORGET_KEYS, (organization_id, _FORGOTTEN_PER_KEY * len(names))),
+        Statement(_FORGET_KEYS, (organization_id, unit.inventory.at - KEY_RETENTION, _FORGOTTEN_PER_KEY * len(names))),
         Statement(
             _KEYS,
             (

@@ -10,11 +10,13 @@ from holdfast.api.capacity.v1 import section_service_pb2 as pb
 from holdfast.api.common.v1 import pagination_pb2
 from holdfast.capacity import convert
 from holdfast.capacity.availability_messages import refusal_message
+from holdfast.capacity.convert_seating import focal_point_of
 from holdfast.capacity.domain.blocks import Act
 from holdfast.capacity.domain.placing import LineRequest
 from holdfast.capacity.domain.sections import SectionKind
 from holdfast.capacity.operations import checking
 from holdfast.capacity.operations import sections as operations
+from holdfast.capacity.rpc.lines import with_best
 from holdfast.common import ids
 from holdfast.common.errors import invalid
 from holdfast.common.pagination import filters_of, page_size
@@ -42,6 +44,8 @@ def settings_of(section: section_pb2.Section, names: Iterable[str]) -> dict[str,
         elif name == "kind":
             kind = section_pb2.Section.Kind.Name(section.kind)
             settings[name] = SectionKind.GENERAL if kind == "KIND_UNSPECIFIED" else SectionKind(kind)
+        elif name == "focal_point":
+            settings[name] = focal_point_of(section.focal_point) if section.HasField("focal_point") else None
         elif section.HasField(name):  # type: ignore[arg-type]  # names of the message's own fields
             settings[name] = getattr(section, name)
         elif name in _DEFAULTS:
@@ -128,13 +132,17 @@ class SectionServicer:
             quantity=len(labels) or request.quantity,
             labels=labels,
         )
+        if request.HasField("best_available"):
+            wanted = with_best(wanted, request.best_available)
         hidden = self._front.sees_hidden(call)
         found = await self._front.run(call, lambda transaction: checking.check(transaction, wanted, hidden=hidden))
         return pb.CheckAvailabilityResponse(
             available=found.refusal is None,
             quantity=wanted.quantity,
             refusal=None if found.refusal is None else refusal_message(found.refusal),
+            section_id=found.section_id,
             available_count=found.available,
+            seats=found.seats,
             inventory_version=found.version,
             server_time=to_timestamp(found.at),
         )

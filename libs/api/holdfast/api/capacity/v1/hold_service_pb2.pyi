@@ -1181,7 +1181,7 @@ class ExchangeSeatsRequest(_message.Message):
     sale_id: _builtins.str
     """Which."""
     note: _builtins.str
-    """Why, for the audit log; at most 500 characters."""
+    """Why, at most 500 characters; the journal keeps it."""
     etag: _builtins.str
     """Only if the sale still has this etag. Over REST the If-Match header."""
     request_id: _builtins.str
@@ -1192,7 +1192,7 @@ class ExchangeSeatsRequest(_message.Message):
 
     @_builtins.property
     def take_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldLineSelector]:
-        """What is taken instead, 1–50 lines."""
+        """What is taken instead, 1–50 lines. Best available has no sections to fall back on here: the price depends on them."""
 
     @_builtins.property
     def expected_difference(self) -> _money_pb2.Money:

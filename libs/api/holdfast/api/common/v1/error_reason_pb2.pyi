@@ -185,8 +185,9 @@ class Error(_message.Message):
         Metadata: `{"coupon_code": "SPRING", "coupon_id": "…"}`
         """
         INSUFFICIENT_CAPACITY: Error._Reason.ValueType  # 80
-        """FAILED_PRECONDITION. Fewer places are free than asked for. Of best available `adjacent` is how many of the seats that
-        it may take are side by side at most.
+        """FAILED_PRECONDITION. Fewer places are free than asked for. Where best available finds no seats `adjacent` is how many
+        of those that it may take are side by side at most, and `wheelchairs` how many of them are wheelchair places, if such
+        are asked for.
         Metadata: `{"section_id": "…", "available": "3", "adjacent": "2", "inventory_version": "912", "next_change_time": "2026-05-01T12:04:00Z"}`
         """
         SEATS_TAKEN: Error._Reason.ValueType  # 81
@@ -214,7 +215,8 @@ class Error(_message.Message):
         Metadata: `{"price_tier_id": "…"}`
         """
         TOTAL_MISMATCH: Error._Reason.ValueType  # 87
-        """FAILED_PRECONDITION. The hold's total is not the one that the caller expects; nothing was sold.
+        """FAILED_PRECONDITION. The hold's total, or the difference that an exchange makes, is not the one that the caller
+        expects; nothing was done.
         Metadata: `{"expected_total": "USD 100.00", "total": "USD 124.20"}`
         """
         EVENT_NOT_ON_SALE: Error._Reason.ValueType  # 88
@@ -523,8 +525,9 @@ class Error(_message.Message):
     Metadata: `{"coupon_code": "SPRING", "coupon_id": "…"}`
     """
     INSUFFICIENT_CAPACITY: Error.Reason.ValueType  # 80
-    """FAILED_PRECONDITION. Fewer places are free than asked for. Of best available `adjacent` is how many of the seats that
-    it may take are side by side at most.
+    """FAILED_PRECONDITION. Fewer places are free than asked for. Where best available finds no seats `adjacent` is how many
+    of those that it may take are side by side at most, and `wheelchairs` how many of them are wheelchair places, if such
+    are asked for.
     Metadata: `{"section_id": "…", "available": "3", "adjacent": "2", "inventory_version": "912", "next_change_time": "2026-05-01T12:04:00Z"}`
     """
     SEATS_TAKEN: Error.Reason.ValueType  # 81
@@ -552,7 +555,8 @@ class Error(_message.Message):
     Metadata: `{"price_tier_id": "…"}`
     """
     TOTAL_MISMATCH: Error.Reason.ValueType  # 87
-    """FAILED_PRECONDITION. The hold's total is not the one that the caller expects; nothing was sold.
+    """FAILED_PRECONDITION. The hold's total, or the difference that an exchange makes, is not the one that the caller
+    expects; nothing was done.
     Metadata: `{"expected_total": "USD 100.00", "total": "USD 124.20"}`
     """
     EVENT_NOT_ON_SALE: Error.Reason.ValueType  # 88
