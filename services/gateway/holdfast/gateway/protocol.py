@@ -2,7 +2,7 @@
 
 A request's head may have 16 kB and 100 lines and must arrive in time, a client must take its answer in time, and
 there are only so many connections. Requests of the API go to it as they are; what is served beside it goes through
-uvicorn and ASGI (docs/adr/0014-the-api-without-asgi.md).
+uvicorn and ASGI (docs/adr/0015-the-api-without-asgi.md).
 """
 
 from __future__ import annotations
