@@ -134,7 +134,7 @@ class CapacityApp:
             sections,
             SectionServicer(front, events),
             SeatingServicer(front),
-            SeatServicer(front, events, seat_maps=self.seat_maps),
+            SeatServicer(front, events, seat_maps=self.seat_maps, layouts=layouts),
             BlockServicer(front, events),
         )
         holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)

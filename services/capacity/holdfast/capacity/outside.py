@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from holdfast.api.events.v1 import event_service_pb2, event_service_pb2_grpc
-from holdfast.api.pricing.v1 import quote_service_pb2, quote_service_pb2_grpc
+from holdfast.api.pricing.v1 import (
+    price_tier_service_pb2,
+    price_tier_service_pb2_grpc,
+    quote_service_pb2,
+    quote_service_pb2_grpc,
+)
 from holdfast.capacity.prices import Prices
 from holdfast.common.mesh_identity import service_principal
 
@@ -13,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holdfast.api.events.v1 import event_pb2
+    from holdfast.api.pricing.v1 import price_tier_pb2
     from holdfast.capacity.domain.placing import PriceLock
     from holdfast.common.rpc_client import Peer
 
@@ -26,6 +32,7 @@ class Outside:
         self._events = events
         self._pricing = pricing
         self._event_service = event_service_pb2_grpc.EventServiceStub(events.channel)
+        self._price_tier_service = price_tier_service_pb2_grpc.PriceTierServiceStub(pricing.channel)
         self._quote_service = quote_service_pb2_grpc.QuoteServiceStub(pricing.channel)
         self.prices = Prices(self._lock_prices)
 
@@ -38,6 +45,18 @@ class Outside:
             deadline_seconds=DEADLINE_SECONDS,
         )
         return response.controls
+
+    async def price_tiers(
+        self, organization_id: str, event_id: str, *, limit: int, deadline_seconds: float
+    ) -> list[price_tier_pb2.PriceTier]:
+        """Read an event's active price tiers, so many of them at most, by `display_order`. DEPENDENCY_UNAVAILABLE."""
+        response = await self._pricing.call(
+            self._price_tier_service.ListPriceTiers,
+            price_tier_service_pb2.ListPriceTiersRequest(event_id=event_id, only_active=True, page_size=limit),
+            principal=service_principal("capacity", organization_id),
+            deadline_seconds=deadline_seconds,
+        )
+        return list(response.price_tiers)
 
     async def lock_prices(
         self, organization_id: str, lines: Sequence[quote_service_pb2.LockPriceLine]
