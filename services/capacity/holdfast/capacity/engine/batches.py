@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from holdfast.capacity.domain.inventory import TidyFirst
+from holdfast.capacity.domain.times import instant
 from holdfast.capacity.engine.needs import Needs
 from holdfast.capacity.engine.queues import Item, Queues
 from holdfast.capacity.engine.reading import Reader
@@ -25,6 +26,7 @@ from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from prometheus_client import Histogram
 
@@ -235,6 +237,8 @@ class _Attempt:
             return
         due_before = unit.inventory.due_time
         self._decide(unit)
+        if unit.inventory.untold:
+            _tell_times(self._items, await self._reader.next_expire_times(pipeline, unit.inventory))
         pipeline.last, self.change = write(unit, due_before=due_before) if unit.dirty else ([], None)
         self.expired = unit.inventory.expired_count
         self.decided = clock()
@@ -255,6 +259,17 @@ class _Attempt:
                 item.tidied += 1
             except Exception as fault:
                 raise FaultyItemError(item, fault) from fault
+
+
+def _tell_times(items: list[Item], times: Mapping[str, datetime]) -> None:
+    """Let refusals tell when places of their section may come back."""
+    for item in items:
+        error = item.error
+        if isinstance(error, DomainError) and error.reason is Reason.INSUFFICIENT_CAPACITY:
+            time = times.get(error.metadata.get("section_id", ""))
+            if time is not None and "block_id" not in error.metadata:
+                metadata = {**error.metadata, "next_change_time": instant(time)}
+                item.error = DomainError(error.reason, error.message, metadata=metadata)
 
 
 def _sqlstate(error: BaseException) -> str | None:
