@@ -36,6 +36,7 @@ class Seating:
 
     `over` are seats among the taken ones that come back to sale as soon as somebody needs them: the time of the holds
     that have them is over.
+    `holders` tells which hold had a seat before the commit, of the seats whose holds were read.
     """
 
     layout: Layout
@@ -43,6 +44,7 @@ class Seating:
     before: int = field(default=-1)
     claims: dict[int, SeatOwner | None] = field(default_factory=dict)
     over: int = 0
+    holders: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.before < 0:
@@ -61,6 +63,13 @@ class Seating:
         self.taken &= ~mask
         self.over &= ~mask
         self.claims.update(dict.fromkeys(seats))
+
+    def holder(self, seat: int) -> str | None:
+        """Give the hold that has a seat, of the seats whose holds were read; None if none has it."""
+        if seat in self.claims:
+            owner = self.claims[seat]
+            return None if owner is None else owner.hold_id
+        return self.holders.get(seat)
 
     @property
     def freed_rows(self) -> list[int]:
