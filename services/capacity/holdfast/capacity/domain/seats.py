@@ -35,8 +35,7 @@ class Seating:
     """`taken` is a bitmap: bit n is set while seat n is claimed. `claims` are owners after the commit, None = free.
 
     `over` are seats among the taken ones that come back to sale as soon as somebody needs them: the time of the holds
-    that have them is over.
-    `holders` tells which hold had a seat before the commit, of the seats whose holds were read.
+    that have them is over. `holders` tells which hold had a seat before the commit, of the seats whose holds were read.
     """
 
     layout: Layout
