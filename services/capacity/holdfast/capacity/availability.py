@@ -23,7 +23,7 @@ from holdfast.capacity.domain.availability import EventAvailability
 from holdfast.capacity.domain.database_clock import DatabaseClock
 from holdfast.capacity.operations.access import event_not_found
 from holdfast.capacity.store import availability as store
-from holdfast.capacity.store import journal
+from holdfast.capacity.store import inventories, journal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -191,7 +191,7 @@ class Availabilities:
 
 
 async def _news(transaction: Transaction, event_id: str, after_version: int) -> _News:
-    found = await store.version_of(transaction, event_id)
+    found = await inventories.newest(transaction, event_id)
     if found is None:
         raise event_not_found(event_id)
     version, at = found

@@ -8,14 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import inventory_service_pb2 as pb
-from holdfast.capacity.operations import verification
+from holdfast.capacity.operations import history, verification
 from holdfast.capacity.operations.history import Limit
-from holdfast.common.protobuf import to_timestamp
+from holdfast.common.protobuf import optional_datetime, to_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Iterable
 
     from holdfast.capacity.domain.recounts import Difference
+    from holdfast.capacity.journal_replay import Replay
     from holdfast.capacity.operations.history import Run
     from holdfast.capacity.operations.verification import Verification
     from holdfast.capacity.rpc.front import Front
@@ -44,16 +45,37 @@ class VerificationServicer:
             server_time=to_timestamp(found.at),
         )
 
+    async def get_inventory_at(self, request: pb.GetInventoryAtRequest, call: Call) -> pb.GetInventoryAtResponse:
+        """Read the counters of the past."""
+        event_id, moment = request.event_id, optional_datetime(request, "read_time")
+        async with self._turn(call) as (run, limit):
+
+            def past() -> Awaitable[Replay]:
+                if moment is None:
+                    return history.at_version(run, event_id, request.inventory_version, limit=limit)
+                return history.at_time(run, event_id, moment, limit=limit)
+
+            found = await self._front.knowing(call, event_id, past)
+        answer = pb.GetInventoryAtResponse(
+            sections=found.standing(),
+            totals=found.last.totals,
+            inventory_version=found.version,
+            controls_version=found.last.controls_version,
+        )
+        if found.version:
+            answer.occur_time.CopyFrom(found.last.occur_time)
+        return answer
+
     async def _verified(self, call: Call, event_id: str) -> Verification:
-        async with self._turn(call, event_id) as (run, limit):
+        async with self._turn(call) as (run, limit):
             return await self._front.knowing(call, event_id, lambda: verification.verify(run, event_id, limit=limit))
 
     @asynccontextmanager
-    async def _turn(self, call: Call, event_id: str) -> AsyncIterator[tuple[Run, Limit]]:
+    async def _turn(self, call: Call) -> AsyncIterator[tuple[Run, Limit]]:
         """Wait for the right to read much; gives what runs transactions, and when it has to end."""
         async with self._turns:
             until = min(call.deadline, asyncio.get_running_loop().time() + SECONDS_MAX)
-            yield partial(self._front.run, call), Limit(until, event_id)
+            yield partial(self._front.run, call), Limit(until)
 
 
 def _differences(found: Iterable[Difference]) -> list[pb.InventoryDifference]:

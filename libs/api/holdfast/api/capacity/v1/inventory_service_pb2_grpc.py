@@ -132,7 +132,9 @@ class InventoryServiceServicer:
         """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
         recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
         Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
-        Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+        What was answered for a moment stays the answer: a commit that was under way is waited for.
+        Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come), HISTORY_NOT_RETAINED (its
+        changes are not kept any more), OVERLOADED, DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

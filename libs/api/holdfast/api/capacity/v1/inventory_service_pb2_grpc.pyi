@@ -69,7 +69,9 @@ class InventoryServiceStub:
     """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
     recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
     Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
-    Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+    What was answered for a moment stays the answer: a commit that was under way is waited for.
+    Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come), HISTORY_NOT_RETAINED (its
+    changes are not kept any more), OVERLOADED, DEADLINE_EXCEEDED.
     """
     RepairInventory: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.RepairInventoryRequest, _inventory_service_pb2.RepairInventoryResponse]
     """Sets counters and seat bitmaps that do not agree to what the holds, sales, blocks and seat claims add up to; these
@@ -124,7 +126,9 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
     recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
     Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
-    Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+    What was answered for a moment stays the answer: a commit that was under way is waited for.
+    Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come), HISTORY_NOT_RETAINED (its
+    changes are not kept any more), OVERLOADED, DEADLINE_EXCEEDED.
     """
     RepairInventory: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.RepairInventoryRequest, _inventory_service_pb2.RepairInventoryResponse]  # type: ignore[assignment]
     """Sets counters and seat bitmaps that do not agree to what the holds, sales, blocks and seat claims add up to; these
@@ -212,7 +216,9 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
         recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
         Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
-        Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+        What was answered for a moment stays the answer: a commit that was under way is waited for.
+        Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come), HISTORY_NOT_RETAINED (its
+        changes are not kept any more), OVERLOADED, DEADLINE_EXCEEDED.
         """
 
     @_abc_1.abstractmethod
