@@ -61,7 +61,7 @@ class _Kept:
         """Apply the commits that follow one another; None when the event must be read as a whole."""
         event = self.event
         while event is not None and (change := self.waiting.pop(event.version + 1, None)) is not None:
-            if not event.follow(step_of(change)):
+            if change.repaired or not event.follow(step_of(change)):
                 event = self.event = None
         return event
 

@@ -45,6 +45,7 @@ class Verification:
     version: int
     at: datetime
     differences: tuple[Difference, ...]
+    repaired_version: int
     recount: Recount
     told: dict[str, dict[str, int]]
 
@@ -72,7 +73,12 @@ async def verify(run: Run, event_id: str, *, limit: Limit) -> Verification:
     if gaps:
         differences.append(Difference(OF_THE_EVENT, "version", version, version, version - gaps))
     return Verification(
-        version=version, at=rows.event.at, differences=tuple(differences), recount=rows.recount, told=told
+        version=version,
+        at=rows.event.at,
+        differences=tuple(differences),
+        repaired_version=rows.event.repaired_version,
+        recount=rows.recount,
+        told=told,
     )
 
 
