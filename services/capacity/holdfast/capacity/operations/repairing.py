@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.capacity.domain.bitmaps import mask_of
@@ -134,7 +135,7 @@ async def repaired(transaction: Transaction, entry_id: str) -> Repaired:
         if counter:
             seats = tuple(change.get("seats", ()))
             differences.append(Difference(section_id, counter, change["from"], change["to"], change["journal"], seats))
-    return Repaired(int(told[VERSION]["to"]), tuple(differences))
+    return Repaired(int(told[VERSION]["to"]), tuple(sorted(differences, key=attrgetter("place"))))
 
 
 async def repaired_before(transaction: Transaction, key: RequestKey) -> Repaired | None:

@@ -13,6 +13,7 @@ Two kinds of reading, because two kinds of thing are compared:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from holdfast.capacity.domain.layouts import Layout
@@ -75,7 +76,7 @@ async def verify(run: Run, event_id: str, *, limit: Limit) -> Verification:
     return Verification(
         version=version,
         at=rows.event.at,
-        differences=tuple(differences),
+        differences=tuple(sorted(differences, key=attrgetter("place"))),
         repaired_version=rows.event.repaired_version,
         recount=rows.recount,
         told=told,
