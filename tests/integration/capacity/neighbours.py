@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from holdfast.api.common.v1 import error_reason_pb2, money_pb2
-from holdfast.api.events.v1 import event_pb2, event_service_pb2
+from holdfast.api.events.v1 import event_pb2, event_service_pb2, organization_pb2, organization_service_pb2
 from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.mesh_identity import MeshIdentity
@@ -60,9 +60,10 @@ def _opened() -> asyncio.Event:
 
 @dataclass
 class World:
-    """Controls by event and tiers by id; and what was asked on whose behalf."""
+    """Controls by event, tiers by id, the organizations' currency; and what was asked on whose behalf."""
 
     controls: dict[str, event_pb2.EventControls] = field(default_factory=dict)
+    currency_code: str = "USD"
     tiers: dict[str, Tier] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     locked: list[quote_service_pb2.LockPriceLine] = field(default_factory=list)
@@ -78,6 +79,15 @@ class World:
         if found is None or found.organization_id != call.organization_id:
             raise DomainError(Reason.EVENT_NOT_FOUND, "there is no such event", metadata={"event_id": request.event_id})
         return event_service_pb2.GetEventControlsResponse(controls=found)
+
+    async def get_organization(
+        self, request: organization_service_pb2.GetOrganizationRequest, call: Call
+    ) -> organization_service_pb2.GetOrganizationResponse:
+        self.asked.append(("GetOrganization", call.principal.subject))
+        settings = organization_pb2.OrganizationSettings(currency_code=self.currency_code)
+        return organization_service_pb2.GetOrganizationResponse(
+            organization=organization_pb2.Organization(id=request.organization_id, settings=settings)
+        )
 
     async def lock_prices(
         self, request: quote_service_pb2.LockPricesRequest, call: Call
@@ -142,5 +152,6 @@ def servers(world: World, *, identity_dir: Path, mesh: MeshSettings) -> tuple[Rp
         for name in ("events", "pricing")
     )
     events.add(event_service_pb2.DESCRIPTOR.services_by_name["EventService"], world)
+    events.add(organization_service_pb2.DESCRIPTOR.services_by_name["OrganizationService"], world)
     pricing.add(quote_service_pb2.DESCRIPTOR.services_by_name["QuoteService"], world)
     return events, pricing

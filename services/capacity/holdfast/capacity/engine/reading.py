@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.api.events.v1 import event_pb2
 from holdfast.capacity import convert
+from holdfast.capacity.domain.choosing import note_over
 from holdfast.capacity.domain.holds import Void, VoidCause
 from holdfast.capacity.domain.inventory import CHANGES_MAX, Inventory
 from holdfast.capacity.domain.sections import Counters
@@ -302,6 +303,7 @@ class Reader:
         known |= {hold.hold_id: inventory.holds.now.setdefault(hold.hold_id, hold) for hold in new}
         inventory.expired = sorted(known.values(), key=lambda hold: (hold.expire_time, hold.hold_id))
         await self.load_places(pipeline, inventory, new)
+        note_over(inventory, new)
 
     async def load_section(self, pipeline: Pipeline, inventory: Inventory, section_id: str, *, blocks_max: int) -> None:
         """Read what keeps a section from going: up to so many blocks that stand, and holds whose time is over."""
