@@ -139,7 +139,7 @@ class CapacityApp:
             sections,
             SectionServicer(front, events),
             SeatingServicer(front, self._seating_sagas),
-            SeatServicer(front, events, seat_maps=self.seat_maps),
+            SeatServicer(front, events, seat_maps=self.seat_maps, layouts=layouts),
             BlockServicer(front, events),
         )
         holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
