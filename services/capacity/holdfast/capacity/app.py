@@ -119,16 +119,15 @@ class CapacityApp:
             metrics=self.metrics,
         )
         events = EventsOf(front)
-        placing = Placing(front, events)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
         self.server.add(sections, SectionServicer(front, events), SeatingServicer(front), BlockServicer(front, events))
-        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
-        door = self.server.item_door(holds.methods_by_name["PlaceHold"])
+        holds = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"]
+        holding, lifecycle = HoldServicer(front, Placing(front, events)), LifecycleServicer(front, events)
         self.server.add(
             holds,
             holding,
-            BatchServicer(holding.place_hold, door=door, shortcut=placing),
-            LifecycleServicer(front, events),
+            lifecycle,
+            BatchServicer(self.server, holding, lifecycle),
             ChangeServicer(front, events),
             SaleServicer(front, events),
         )
