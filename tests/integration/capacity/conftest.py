@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 from google.protobuf import json_format
+from psycopg import sql
 from pydantic import SecretStr
 
 from holdfast.api.capacity.v1 import (
@@ -289,6 +290,20 @@ class Capacity:
         """Change the database as its superuser, behind the service's back; tells how many rows."""
         with psycopg.connect(self.database.dsn("admin")) as connection:
             return connection.execute(query.encode(), values).rowcount
+
+    @contextmanager
+    def undoing(self, query: str, *values: Any) -> Iterator[None]:
+        """Change rows of a table as `change` does, and put the table back afterwards as it was."""
+        table = query[query.index("capacity.") :].split(maxsplit=1)[0]
+        with psycopg.connect(self.database.dsn("admin"), autocommit=True) as connection:
+            connection.execute("SET session_replication_role = replica")  # no foreign key minds
+            name = sql.Identifier(*table.split("."))
+            connection.execute(sql.SQL("CREATE TEMP TABLE kept AS TABLE {}").format(name))
+            assert connection.execute(query.encode(), values).rowcount > 0
+            yield
+            with connection.transaction():
+                connection.execute(sql.SQL("DELETE FROM {}").format(name))
+                connection.execute(sql.SQL("INSERT INTO {} OVERRIDING SYSTEM VALUE TABLE kept").format(name))
 
     @contextmanager
     def holding(self, event_id: str) -> Iterator[None]:

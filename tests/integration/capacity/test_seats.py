@@ -165,4 +165,7 @@ async def test_a_corrupted_bitmap_sells_no_seat_twice(capacity: Capacity) -> Non
     assert answers[0].reason is Reason.SEATS_TAKEN
     assert not isinstance(answers[1], BaseException)
     assert claims(capacity, section.id) == {0: first.id, 1: answers[1].id}
-    await capacity.check(section.event_id)
+    differences = (await capacity.call("VerifyInventory", event_id=section.event_id)).differences
+    assert [(each.counter, each.stored, each.from_lines, *each.seats) for each in differences] == [
+        ("seats", 1, 2, "A-1")
+    ]

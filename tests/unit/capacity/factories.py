@@ -103,6 +103,7 @@ def committed(inventory: Inventory, *, at: datetime | None = None) -> Inventory:
         sales=Rows(),
         blocks=Rows(),
         returns=[],
+        exchanges=[],
         block_acts={},
         void_versions={},
         new_voids=[],

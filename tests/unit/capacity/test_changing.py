@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from holdfast.capacity import journal_messages
+from holdfast.capacity.domain.adding import OtherPriceError
 from holdfast.capacity.domain.blocks import Block, BlockKind
-from holdfast.capacity.domain.changing import ChangeRequest, OtherPriceError, change, shrunk
+from holdfast.capacity.domain.changing import ChangeRequest, change, shrunk
 from holdfast.capacity.domain.controls import EventState
 from holdfast.capacity.domain.holds import HoldState, Line, LinePrice
 from holdfast.capacity.domain.inventory import TidyFirst

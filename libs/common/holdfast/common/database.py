@@ -170,6 +170,7 @@ class Database:
         *,
         organization_id: str | None,
         deadline: float | None = None,
+        snapshot: bool = False,
     ) -> T:
         """Run `operation` in one transaction of `organization_id`, commit, and return its result.
 
@@ -179,6 +180,9 @@ class Database:
         `retry_limit` and before `deadline` (`loop.time()`). An exception of the operation rolls back and is passed on.
 
         A caller that is cancelled before COMMIT leaves nothing behind; from COMMIT on, the transaction is finished.
+
+        All statements of a `snapshot` see the same moment (REPEATABLE READ), it writes nothing and waits for nobody.
+        While it lasts the server keeps every version of every row that was there at that moment: keep it short.
 
         `organization_id=None` is for databases with `allow_cross_organization`. Raises DomainError
         DEPENDENCY_UNAVAILABLE or OVERLOADED; sqlalchemy.exc.IntegrityError and other faults of statements as they are.
@@ -191,7 +195,7 @@ class Database:
             checked_organization(organization_id)
 
         def attempt(progress: _Progress) -> Coroutine[Any, Any, T]:
-            return self._attempt(operation, organization_id, progress)
+            return self._attempt(operation, organization_id, progress, snapshot=snapshot)
 
         return await self._traced(attempt, deadline)
 
@@ -292,10 +296,15 @@ class Database:
             task.exception()  # seen: the caller of a cancelled attempt is no longer there to look
 
     async def _attempt(
-        self, operation: Callable[[Transaction], Awaitable[T]], organization_id: str | None, progress: _Progress
+        self,
+        operation: Callable[[Transaction], Awaitable[T]],
+        organization_id: str | None,
+        progress: _Progress,
+        *,
+        snapshot: bool,
     ) -> T:
         async with self._connection() as connection:
-            await begin(connection, organization_id)
+            await begin(connection, organization_id, snapshot=snapshot)
             transaction = Transaction(connection, schema=self.schema, organization_id=organization_id)
             result = await operation(transaction)
             progress.committing = True

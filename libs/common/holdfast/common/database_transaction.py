@@ -74,13 +74,16 @@ def checked_organization(organization_id: str) -> str:
     return organization_id
 
 
-async def begin(connection: AsyncConnection, organization_id: str | None) -> None:
-    """Begin a transaction and name its organization, in one round trip: two statements in one simple query."""
+async def begin(connection: AsyncConnection, organization_id: str | None, *, snapshot: bool = False) -> None:
+    """Begin a transaction and name its organization, in one round trip: two statements in one simple query.
+
+    All statements of a `snapshot` see what was committed when its first one began; it writes nothing.
+    """
     driver = driver_of(connection)
-    statements = b"BEGIN"
+    statements = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if snapshot else b"BEGIN"
     if organization_id is not None:
         value = Escaping(driver.pgconn).escape_literal(organization_id.encode())
-        statements = b"BEGIN; SELECT set_config('%b', %b, true)" % (ORGANIZATION_SETTING.encode(), value)
+        statements += b"; SELECT set_config('%b', %b, true)" % (ORGANIZATION_SETTING.encode(), value)
     try:
         # Never prepared, because only single statements can be.
         await driver.execute(statements, prepare=False)

@@ -18,6 +18,7 @@ from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.capacity.rpc.blocks import BlockServicer
 from holdfast.capacity.rpc.changing import ChangeServicer
 from holdfast.capacity.rpc.events_of import EventsOf
+from holdfast.capacity.rpc.exchanging import ExchangeServicer
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
@@ -26,6 +27,7 @@ from holdfast.capacity.rpc.placing import Placing
 from holdfast.capacity.rpc.sales import SaleServicer
 from holdfast.capacity.rpc.seating import SeatingServicer
 from holdfast.capacity.rpc.sections import SectionServicer
+from holdfast.capacity.rpc.verification import VerificationServicer
 from holdfast.capacity.store.journal import JournalSource
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
@@ -130,9 +132,14 @@ class CapacityApp:
             BatchServicer(self.server, holding, lifecycle),
             ChangeServicer(front, events),
             SaleServicer(front, events),
+            ExchangeServicer(front, events),
         )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
-        self.server.add(inventory, InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake))
+        self.server.add(
+            inventory,
+            InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake),
+            VerificationServicer(front),
+        )
         self.server.add_missing()
         self._opened = AsyncExitStack()
         self._serving = False

@@ -119,15 +119,17 @@ def lock_of(outcome: quote_service_pb2.LockPriceOutcome) -> PriceLock:
     )
 
 
-def left_price_line(organization_id: str, hold: Hold, line: Line, quantity: int) -> quote_service_pb2.LockPriceLine:
-    """Ask what so many places that are left of a line cost, at the version and the moment of the line's lock."""
+def locked_price_line(
+    organization_id: str, event_id: str, line: Line, quantity: int
+) -> quote_service_pb2.LockPriceLine:
+    """Ask what so many places cost as a line's do: at the version and the moment of the line's lock."""
     if line.price is None:
         raise ValueError("a line without a price has none for a part either")
     locked = locked_price_pb2.LockedPrice.FromString(line.price.body)
     return quote_service_pb2.LockPriceLine(
         price_tier_id=locked.price_tier_id,
         organization_id=organization_id,
-        event_id=hold.event_id,
+        event_id=event_id,
         section_id=line.section_id,
         schedule_id=line.schedule_id or "",
         quantity=quantity,
@@ -215,6 +217,7 @@ def sale_message(sale: Sale, organization_id: str, *, returns: Iterable[SaleRetu
     """Give a sale, with what came back of it."""
     returns = tuple(returns)
     returned_total = sum_of(line.amount for each in returns for line in each.lines)
+    total = sale.total_without_exchanged(returns)
     message = hold_pb2.Sale(
         id=sale.sale_id,
         organization_id=organization_id,
@@ -224,7 +227,7 @@ def sale_message(sale: Sale, organization_id: str, *, returns: Iterable[SaleRetu
         state=_SALE_STATE.Value(sale.state.value),
         lines=[_line_message(line) for line in sale.lines],
         order_reference=sale.order_reference,
-        total=None if sale.total is None else to_money(sale.total),
+        total=None if total is None else to_money(total),
         create_time=to_timestamp(sale.create_time),
         etag=sale.etag,
         update_time=to_timestamp(sale.update_time or sale.create_time),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.api.capacity.v1 import block_pb2, hold_pb2, messages_pb2, seat_map_pb2, section_pb2
 from holdfast.capacity.domain.bitmaps import indexes_of
 from holdfast.capacity.domain.holds import HoldState
+from holdfast.common.money import Money
 from holdfast.common.protobuf import to_timestamp
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.holds import Hold, Line
     from holdfast.capacity.domain.inventory import Inventory
-    from holdfast.capacity.domain.sales import Sale, SaleReturn
+    from holdfast.capacity.domain.sales import ReturnedLine, Sale, SaleExchange, SaleReturn
     from holdfast.capacity.domain.sections import Counters, Crossing
 
 _HOLD_STATES: Final = {state: hold_pb2.Hold.State.Value(state.value) for state in HoldState}
@@ -100,13 +101,37 @@ def _return_change(inventory: Inventory, made: SaleReturn) -> messages_pb2.SaleR
         return_to=hold_pb2.SaleReturn.ReturnTo.Value(made.return_to.value),
         actor=made.actor,
     )
-    lines = {line.number: line for line in inventory.sales.now[made.sale_id].lines}
-    _add_amounts(change.lines, [lines[part.number] for part in made.lines])
-    for part, told in zip(made.lines, change.lines, strict=True):
+    _add_parts(change.lines, inventory.sales.now[made.sale_id], made.lines)
+    return change
+
+
+def _exchange_change(inventory: Inventory, made: SaleExchange) -> messages_pb2.SaleExchangeChange:
+    change = messages_pb2.SaleExchangeChange(
+        sale_id=made.sale_id, exchange_id=made.exchange_id, actor=made.actor, note=made.note
+    )
+    _add_parts(change.given_lines, inventory.sales.now[made.sale_id], made.given)
+    _add_amounts(change.taken_lines, made.taken)
+    return change
+
+
+def told_difference(change: messages_pb2.SaleExchangeChange) -> Money | None:
+    """Read what an exchange made a difference of; None if a line had no price, or if there are several currencies."""
+    lines = (*change.given_lines, *change.taken_lines)
+    currency_code = lines[0].currency_code
+    if not currency_code or any(line.currency_code != currency_code for line in lines):
+        return None
+    cost = sum(line.total_minor for line in change.taken_lines)
+    return Money(cost - sum(line.total_minor for line in change.given_lines), currency_code)
+
+
+def _add_parts(amounts: MutableSequence[messages_pb2.LineAmount], sale: Sale, parts: Sequence[ReturnedLine]) -> None:
+    """Add parts of a sale's lines, with their share of what was paid."""
+    lines = {line.number: line for line in sale.lines}
+    _add_amounts(amounts, [lines[part.number] for part in parts])
+    for part, told in zip(parts, amounts, strict=True):
         told.quantity = part.quantity
         told.seats[:] = part.labels
         told.total_minor = 0 if part.amount is None else part.amount.minor
-    return change
 
 
 def _hold_before(before: Hold, now: Hold) -> messages_pb2.HoldBefore:
@@ -176,6 +201,7 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
         occur_time=to_timestamp(inventory.at),
         blocks=[_block_change(inventory, block) for block in (*inventory.blocks.made, *inventory.blocks.changed)],
         returns=[_return_change(inventory, made) for made in inventory.returns],
+        exchanges=[_exchange_change(inventory, made) for made in inventory.exchanges],
         seats=_seat_changes(inventory),
     )
 

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from holdfast.capacity.domain.adding import OtherPriceError, beyond, check_size, further_lines
 from holdfast.capacity.domain.checks import check_active, check_etag
 from holdfast.capacity.domain.parts import find_parts
 from holdfast.capacity.domain.places import check_places, wanted_places
-from holdfast.capacity.domain.placing import (
-    SEATS_MAX,
-    check_distinct,
-    check_lock,
-    check_order_sizes,
-    check_tier_limits,
-    resolve_lines,
-)
-from holdfast.capacity.domain.selling import check_event
+from holdfast.capacity.domain.placing import check_lock, check_order_sizes, check_tier_limits
 from holdfast.common.errors import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from holdfast.capacity.domain.holds import Hold, Line, LinePrice
     from holdfast.capacity.domain.inventory import Inventory
     from holdfast.capacity.domain.parts import Part, PartRequest
     from holdfast.capacity.domain.placing import LineRequest
-
-LINES_MAX: Final = 50
-LINE_NUMBER_MAX: Final = 10_000
-"""Numbers of lines that are given back are not given again while later ones are there; this bounds them."""
-
-
-class OtherPriceError(Exception):
-    """The price of what is left of a line was not asked for: the hold changed in the meantime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +46,15 @@ def change(inventory: Inventory, hold: Hold, request: ChangeRequest) -> Hold:
     kept = tuple(_without(line, parts.get(line.number), request.prices) for line in hold.lines)
     left = tuple(line for line in kept if line.quantity)
     given = [_given(line, now, parts[line.number]) for line, now in zip(hold.lines, kept, strict=True) if now != line]
-    taken = _taken(inventory, hold, request) if request.added else ()
+    taken = further_lines(inventory, hold.lines, request.added, field="add_lines") if request.added else ()
+    for wanted in request.added:
+        check_lock(inventory, wanted)
     lines = (*left, *taken)
-    _check_size(lines)
+    if not lines:
+        raise invalid("release_lines", "would leave the hold without a line: release it")
+    check_size(lines, field="add_lines")
     _check_limits(inventory, hold, request, left=left, lines=lines)
-    check_places(inventory, _beyond(inventory, taken, given))
+    check_places(inventory, beyond(taken, ((_back(inventory, line), line) for line in given)))
     return inventory.reline(hold, lines, given=given, taken=taken)
 
 
@@ -106,28 +94,6 @@ def _given(line: Line, now: Line, part: Part) -> Line:
     return replace(line, quantity=part.quantity, seats=part.seats, labels=line.labels_of(part.seats), price=price)
 
 
-def _taken(inventory: Inventory, hold: Hold, request: ChangeRequest) -> tuple[Line, ...]:
-    """Say which places are added, as placing does."""
-    check_event(inventory.controls, inventory.at)
-    first = max(line.number for line in hold.lines) + 1
-    if first + len(request.added) - 1 > LINE_NUMBER_MAX:
-        raise invalid("add_lines", "the hold has had too many lines")
-    taken = resolve_lines(inventory, request.added, first_number=first)
-    check_distinct(taken, request.added)
-    for wanted in request.added:
-        check_lock(inventory, wanted)
-    return taken
-
-
-def _check_size(lines: Sequence[Line]) -> None:
-    if not lines:
-        raise invalid("release_lines", "would leave the hold without a line: release it")
-    if len(lines) > LINES_MAX:
-        raise invalid("add_lines", f"a hold has at most {LINES_MAX} lines")
-    if sum(len(line.seats) for line in lines) > SEATS_MAX:
-        raise invalid("add_lines", f"a hold has at most {SEATS_MAX} seats")
-
-
 def _check_limits(
     inventory: Inventory, hold: Hold, request: ChangeRequest, *, left: Sequence[Line], lines: Sequence[Line]
 ) -> None:
@@ -138,21 +104,7 @@ def _check_limits(
     check_tier_limits(inventory, hold.customer_id, request.added, before=hold.lines, kept=left)
 
 
-def _beyond(inventory: Inventory, taken: Sequence[Line], given: Iterable[Line]) -> list[Line]:
-    """Give the places that are taken beyond those that are given back to the same section or block."""
-    quantities: defaultdict[str, int] = defaultdict(int)
-    seats: defaultdict[str, set[int]] = defaultdict(set)
-    for line in given:
-        block = None if line.block_id is None else inventory.blocks.now[line.block_id]
-        back = line.section_id if block is None or block.ended else block.block_id
-        quantities[back] += line.quantity
-        seats[back].update(line.seats)
-    beyond = []
-    for line in taken:
-        source = line.block_id or line.section_id
-        quantity = max(line.quantity - quantities[source], 0)
-        quantities[source] -= line.quantity - quantity
-        other = tuple(seat for seat in line.seats if seat not in seats[source])
-        if quantity or other:
-            beyond.append(replace(line, quantity=quantity, seats=other, labels=line.labels_of(other)))
-    return beyond
+def _back(inventory: Inventory, line: Line) -> str:
+    """Give the id of the section, or of the block, that a line's places go back to."""
+    block = None if line.block_id is None else inventory.blocks.now[line.block_id]
+    return line.section_id if block is None or block.ended else block.block_id

@@ -54,7 +54,7 @@ def check_total(hold: Hold, expected: Money | None) -> None:
         raise DomainError(
             Reason.TOTAL_MISMATCH,
             "the hold's total is another one; nothing was done",
-            metadata={"expected_total": _told(expected), "total": _told(hold.total)},
+            metadata={"expected_total": told(expected), "total": told(hold.total)},
         )
 
 
@@ -96,5 +96,6 @@ def _voided(hold: Hold) -> DomainError:
     )
 
 
-def _told(money: Money | None) -> str:
+def told(money: Money | None) -> str:
+    """Give an amount as an error's metadata has it."""
     return "none" if money is None else f"{money.currency_code} {money.decimal_string()}"

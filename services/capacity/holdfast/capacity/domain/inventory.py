@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.holds import Hold, HoldState
-from holdfast.capacity.domain.journal_sizes import AIM_BYTES, SECTION_BYTES, block_bytes, claim_bytes, return_bytes
+from holdfast.capacity.domain.journal_sizes import (
+    AIM_BYTES,
+    SECTION_BYTES,
+    block_bytes,
+    claim_bytes,
+    exchange_bytes,
+    return_bytes,
+)
 from holdfast.capacity.domain.rows import Rows
-from holdfast.capacity.domain.sales import Sale, SaleReturn, SaleState
+from holdfast.capacity.domain.sales import Sale, SaleExchange, SaleReturn, SaleState
 from holdfast.capacity.domain.seats import SeatOwner
 from holdfast.capacity.domain.sections import Counters, Crossing, Section, crossings
 from holdfast.common.errors import DomainError, Reason
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from holdfast.capacity.domain.blocks import Act, Block
     from holdfast.capacity.domain.controls import EventControls
     from holdfast.capacity.domain.holds import Line, Void
+    from holdfast.capacity.domain.parts import Part
     from holdfast.capacity.domain.seats import Seating
 
 CHANGES_MAX: Final = 500
@@ -79,6 +87,7 @@ class Inventory:
     relined_holds: set[str] = field(default_factory=set)
     released_lines: dict[str, list[Line]] = field(default_factory=dict)
     returns: list[SaleReturn] = field(default_factory=list)
+    exchanges: list[SaleExchange] = field(default_factory=list)
     block_acts: dict[str, Act] = field(default_factory=dict)
     void_versions: dict[str, int] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
@@ -211,19 +220,33 @@ class Inventory:
 
     def claim(self, hold: Hold, line: Line) -> None:
         """Take a line's places for a hold: free ones, or those of a block."""
-        quantity = line.quantity
+        self.move(line.section_id, held=line.quantity)
         if line.block_id is None:
-            self.move(line.section_id, held=quantity)
             ends = self.next_expire_times.get(line.section_id)
             if ends is None or hold.expire_time < ends:
                 self.next_expire_times[line.section_id] = hold.expire_time
-        else:
-            self.move(line.section_id, held=quantity, blocked=-quantity)
+        self._take(line, hold_id=hold.hold_id, customer_id=hold.customer_id)
+
+    def sell_line(self, sale: Sale, line: Line) -> None:
+        """Take a further line's places for a sale, as `claim` does. Its hold, which was confirmed, claims the seats."""
+        self.move(line.section_id, sold=line.quantity)
+        self._take(line, hold_id=sale.hold_id, customer_id=sale.customer_id)
+
+    def _take(self, line: Line, *, hold_id: str, customer_id: str) -> None:
+        if line.block_id is not None:
+            self.move(line.section_id, blocked=-line.quantity)
             block = self.blocks.now[line.block_id]
-            self.put_block(block, block.less(quantity, line.seats, taken=quantity))
+            self.put_block(block, block.less(line.quantity, line.seats, taken=line.quantity))
         if line.seats:
-            self.seatings[line.section_id].claim(line.seats, SeatOwner(hold_id=hold.hold_id))
-        self.count_claimed(hold.customer_id, line, quantity)
+            self.seatings[line.section_id].claim(line.seats, SeatOwner(hold_id=hold_id))
+        self.count_claimed(customer_id, line, line.quantity)
+
+    def unsell(self, sale: Sale, line: Line, part: Part) -> None:
+        """Give back places of a line of a sale."""
+        self.move(line.section_id, sold=-part.quantity)
+        if part.seats:
+            self.seatings[line.section_id].free(part.seats)
+        self.count_claimed(sale.customer_id, line, -part.quantity)
 
     def free(self, line: Line, *, pending: bool) -> None:
         """Give back the places that a line of a live hold claims: to sale, or to the block that they came from."""
@@ -356,6 +379,11 @@ class Inventory:
         """Take over what came back of a sale."""
         self.journal_bytes += return_bytes(made)
         self.returns.append(made)
+
+    def add_exchange(self, made: SaleExchange) -> None:
+        """Take over what was exchanged in a sale."""
+        self.journal_bytes += exchange_bytes(made)
+        self.exchanges.append(made)
 
     def put_sale(self, before: Sale, now: Sale) -> None:
         """Take over another state of a sale."""

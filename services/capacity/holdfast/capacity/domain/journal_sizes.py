@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.holds import Hold
-    from holdfast.capacity.domain.sales import SaleReturn
+    from holdfast.capacity.domain.sales import SaleExchange, SaleReturn
 
 AIM_BYTES: Final = 160 * 1024
 """Where a commit stops taking in more, so that its row of the journal stays below 256 kB."""
@@ -40,6 +40,13 @@ def block_bytes(block: Block) -> int:
 def return_bytes(made: SaleReturn) -> int:
     """Estimate what came back of a sale."""
     return _CLAIM_BYTES + sum(_LINE_BYTES + _seats_bytes(line.labels) for line in made.lines)
+
+
+def exchange_bytes(made: SaleExchange) -> int:
+    """Estimate what was exchanged in a sale, and the counters of the sections that it was taken from."""
+    taken = sum(_LINE_BYTES + SECTION_BYTES + _seats_bytes(line.labels) for line in made.taken)
+    given = sum(_LINE_BYTES + _seats_bytes(line.labels) for line in made.given)
+    return _CLAIM_BYTES + 4 * (len(made.note) + len(made.actor)) + taken + given
 
 
 def _seats_bytes(labels: Sequence[str]) -> int:

@@ -248,8 +248,11 @@ def check_order_sizes(inventory: Inventory, places: Mapping[str, int]) -> None:
             raise _limit("max_per_order", section.max_per_order, {"section_id": section_id})
 
 
-def check_lock(inventory: Inventory, wanted: LineRequest) -> None:
-    """Raise PRICE_LOCK_EXPIRED or SALES_WINDOW_CLOSED unless a line's locked price is good now."""
+def check_lock(inventory: Inventory, wanted: LineRequest, *, kept: bool = False) -> None:
+    """Raise PRICE_LOCK_EXPIRED or SALES_WINDOW_CLOSED unless a line's locked price is good now.
+
+    A price that is `kept` from an earlier lock is good whatever the tier's window is by now.
+    """
     lock = wanted.lock
     if lock is None:
         return
@@ -259,7 +262,8 @@ def check_lock(inventory: Inventory, wanted: LineRequest) -> None:
             "the price was locked for a shorter time than the request took",
             metadata={"price_tier_id": lock.price.price_tier_id},
         )
-    check_window(inventory.at, lock.sales_start_time, lock.sales_end_time)
+    if not kept:
+        check_window(inventory.at, lock.sales_start_time, lock.sales_end_time)
 
 
 def check_tier_limits(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.blocks import Act, Block, BlockKind
@@ -40,31 +40,15 @@ def return_sale(inventory: Inventory, stored: Sale, request: ReturnRequest) -> S
     Raises SALE_NOT_ACTIVE, LINE_EXCEEDED, ETAG_MISMATCH, VALIDATION_FAILED.
     """
     sale = stored.seen(inventory.voids)
-    if request.etag and request.etag != sale.etag:
-        raise DomainError(Reason.ETAG_MISMATCH, "the sale changed since it was read", metadata={"etag": sale.etag})
-    if sale.state not in RETURNABLE:
-        raise _not_active(sale, sale.state)
-    parts = find_parts(sale.lines, request.parts, gone={line.number: sale.gone(line) for line in sale.lines})
-    if any(line.number in sale.cancelled_lines for line, _ in parts):
-        raise _not_active(sale, SaleState.CANCELLED)
+    parts = parts_of(sale, request.parts, etag=request.etag)
     _check_size(parts)
     blocks = _block_ids(parts, request) if request.return_to is ReturnTo.BLOCKED else {}
     lines = tuple(
-        ReturnedLine(
-            number=line.number,
-            quantity=part.quantity,
-            seats=part.seats,
-            labels=line.labels_of(part.seats),
-            amount=sale.share(line, part.quantity),
-            block_id=blocks.get(line.section_id),
-        )
-        for line, part in parts
+        replace(each, block_id=blocks.get(line.section_id))
+        for each, (line, _) in zip(given_up(sale, parts), parts, strict=True)
     )
     for line, part in parts:
-        inventory.move(line.section_id, sold=-part.quantity)
-        if part.seats:
-            inventory.seatings[line.section_id].free(part.seats)
-        inventory.count_claimed(sale.customer_id, line, -part.quantity)
+        inventory.unsell(sale, line, part)
     for section_id, block_id in blocks.items():
         inventory.make_block(_block(inventory, section_id, block_id, parts, request.act), request.act)
     inventory.put_sale(stored, sale.without({line.number: part for line, part in parts}, at=inventory.at))
@@ -79,6 +63,35 @@ def return_sale(inventory: Inventory, stored: Sale, request: ReturnRequest) -> S
     )
     inventory.add_return(made)
     return made
+
+
+def parts_of(sale: Sale, wanted: Sequence[PartRequest], *, etag: str) -> list[tuple[Line, Part]]:
+    """Find the parts of a sale, as it truly stands, that shall not be sold any more.
+
+    Raises ETAG_MISMATCH, SALE_NOT_ACTIVE, LINE_EXCEEDED, VALIDATION_FAILED.
+    """
+    if etag and etag != sale.etag:
+        raise DomainError(Reason.ETAG_MISMATCH, "the sale changed since it was read", metadata={"etag": sale.etag})
+    if sale.state not in RETURNABLE:
+        raise _not_active(sale, sale.state)
+    parts = find_parts(sale.lines, wanted, gone={line.number: sale.gone(line) for line in sale.lines})
+    if any(line.number in sale.cancelled_lines for line, _ in parts):
+        raise _not_active(sale, SaleState.CANCELLED)
+    return parts
+
+
+def given_up(sale: Sale, parts: Sequence[tuple[Line, Part]]) -> list[ReturnedLine]:
+    """Tell what was paid for parts of a sale that are not sold any more."""
+    return [
+        ReturnedLine(
+            number=line.number,
+            quantity=part.quantity,
+            seats=part.seats,
+            labels=line.labels_of(part.seats),
+            amount=sale.share(line, part.quantity),
+        )
+        for line, part in parts
+    ]
 
 
 def _not_active(sale: Sale, state: SaleState) -> DomainError:

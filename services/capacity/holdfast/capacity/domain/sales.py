@@ -74,6 +74,29 @@ class SaleReturn:
 
 
 @dataclass(frozen=True, slots=True)
+class SaleExchange:
+    """Places of a sale that were given up for further lines of it in one commit."""
+
+    exchange_id: str
+    sale_id: str
+    given: tuple[ReturnedLine, ...]
+    taken: tuple[Line, ...]
+    note: str
+    actor: str
+
+    @property
+    def difference(self) -> Money | None:
+        """What was taken costs so much more than was paid for what was given up.
+
+        None if a line has no price, or if they are of several currencies.
+        """
+        cost, paid = total_of(self.taken), sum_of(line.amount for line in self.given)
+        if cost is None or paid is None or cost.currency_code != paid.currency_code:
+            return None
+        return Money(cost.minor - paid.minor, cost.currency_code)
+
+
+@dataclass(frozen=True, slots=True)
 class Sale:
     """The confirmed lines of a hold.
 
@@ -102,8 +125,17 @@ class Sale:
 
     @property
     def total(self) -> Money | None:
-        """Sum of the locked prices; None if a line has none, or if they are of several currencies."""
+        """Sum of the locked prices, gone or not; None if a line has none, or if they are of several currencies."""
         return total_of(self.lines)
+
+    def total_without_exchanged(self, returns: Iterable[SaleReturn]) -> Money | None:
+        """Give the total without what was paid for exchanged places; `returns` are all that came back of the sale."""
+        total = self.total
+        if total is None or not self.exchanged:
+            return total
+        minor = total.minor - sum(self._gone_minor(line) for line in self.lines)
+        returned = sum(line.amount.minor for each in returns for line in each.lines if line.amount is not None)
+        return Money(minor + returned, total.currency_code)
 
     def returned_of(self, line: Line) -> Part:
         """Give what came back of a line."""
@@ -124,11 +156,13 @@ class Sale:
         """
         if line.price is None:
             return None
-        total, before = line.price.total, self.gone(line).quantity
-        minor = _rounded(total.minor * (before + quantity), line.quantity) - _rounded(
-            total.minor * before, line.quantity
-        )
-        return Money(minor, total.currency_code)
+        after = _rounded(line.price.total.minor * (self.gone(line).quantity + quantity), line.quantity)
+        return Money(after - self._gone_minor(line), line.price.total.currency_code)
+
+    def _gone_minor(self, line: Line) -> int:
+        """Give what was paid for what of a line is gone."""
+        total = 0 if line.price is None else line.price.total.minor
+        return _rounded(total * self.gone(line).quantity, line.quantity)
 
     def without(self, parts: Mapping[int, Part], *, at: datetime) -> Sale:
         """Give the sale after places, by number of their line, came back at a moment."""
@@ -136,6 +170,23 @@ class Sale:
         for number, part in parts.items():
             returned[number] = returned.get(number, NOTHING).plus(part)
         return _with_state(replace(self, returned=returned, update_time=at, revision=self.revision + 1))
+
+    def exchanging(self, parts: Mapping[int, Part], taken: tuple[Line, ...], *, at: datetime) -> Sale:
+        """Give the sale after places, by number of their line, were exchanged for further lines at a moment."""
+        exchanged = dict(self.exchanged)
+        for number, part in parts.items():
+            exchanged[number] = exchanged.get(number, NOTHING).plus(part)
+        lines = (*self.lines, *taken)
+        return _with_state(replace(self, lines=lines, exchanged=exchanged, update_time=at, revision=self.revision + 1))
+
+    def left(self, line: Line) -> Line:
+        """Give what of a line is sold still; nothing is left of some."""
+        gone = self.gone(line)
+        if not gone.quantity:
+            return line
+        absent = set(gone.seats)
+        seats = tuple(seat for seat in line.seats if seat not in absent)
+        return replace(line, quantity=line.quantity - gone.quantity, seats=seats, labels=line.labels_of(seats))
 
     def cancelled(self, schedule_id: str | None, *, at: datetime) -> Sale:
         """Give the sale with the lines of a date, or all lines, cancelled at a moment."""

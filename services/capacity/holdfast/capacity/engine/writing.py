@@ -61,7 +61,8 @@ VALUES ($1, $2, $3, $4, $5, $6)"""
 _CHECKPOINT: Final = """
 INSERT INTO capacity.inventory_checkpoints (organization_id, event_id, version, occur_time, body)
 SELECT $1, $2, $3, $4, convert_to(jsonb_agg(jsonb_build_array(
-  s.id, s.schedule_id, s.total, s.held, s.pending, s.sold, s.blocked, s.buffer, s.active) ORDER BY s.id)::text, 'UTF8')
+  s.id, s.schedule_id, s.total, s.held, s.pending, s.sold, s.blocked, s.buffer, s.active,
+  s.revision) ORDER BY s.id)::text, 'UTF8')
 FROM capacity.sections s WHERE s.organization_id = $1 AND s.event_id = $2 AND s.delete_time IS NULL
 HAVING count(*) > 0"""
 _INVENTORY: Final = """
@@ -95,6 +96,7 @@ def write(unit: Unit, *, due_before: datetime | None) -> tuple[list[Statement], 
     statements += writes.blocks(inventory)
     statements += writes.holds(inventory)
     statements += writes.sales(inventory)
+    statements += batch_returns.gone(inventory)
     statements += batch_returns.returns(inventory)
     statements += writes.seats(inventory)
     statements += _voids(unit)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.capacity.domain.changing import ChangeRequest, OtherPriceError, change
+from holdfast.capacity.domain.adding import OtherPriceError
+from holdfast.capacity.domain.changing import ChangeRequest, change
 from holdfast.capacity.domain.placing import OtherDateError
 from holdfast.capacity.operations.access import hold_not_found
 from holdfast.capacity.operations.holds import Outcome, as_it_stands, find_hold, need_lines, read_as_it_stands

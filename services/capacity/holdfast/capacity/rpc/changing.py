@@ -93,7 +93,10 @@ class ChangeServicer:
             hold.event_id,
             wanted.added,
             fresh=fresh,
-            others=[convert.left_price_line(call.organization_id, hold, line, quantity) for line, quantity in left],
+            others=[
+                convert.locked_price_line(call.organization_id, hold.event_id, line, quantity)
+                for line, quantity in left
+            ],
         )
         prices = {
             (line.price, quantity): lock.price

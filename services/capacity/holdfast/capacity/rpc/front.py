@@ -40,9 +40,11 @@ class Front:
         self.tokens = tokens
         self.metrics = metrics
 
-    async def run(self, call: Call, operation: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run an operation in a transaction of the caller's organization."""
-        return await self._database.run(operation, organization_id=call.organization_id, deadline=call.deadline)
+    async def run(self, call: Call, operation: Callable[[Transaction], Awaitable[T]], *, snapshot: bool = False) -> T:
+        """Run an operation in a transaction of the caller's organization; all of a `snapshot` is of one moment."""
+        return await self._database.run(
+            operation, organization_id=call.organization_id, deadline=call.deadline, snapshot=snapshot
+        )
 
     async def run_knowing(self, call: Call, event_id: str, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run an operation on an event; one that is not known here is asked of events, taken over, and tried again."""

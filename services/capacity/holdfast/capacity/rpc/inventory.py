@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from holdfast.api.capacity.v1 import inventory_service_pb2 as pb
 from holdfast.api.capacity.v1 import messages_pb2
 from holdfast.capacity.availability_messages import availability_message
-from holdfast.capacity.operations import verification
 from holdfast.capacity.operations.access import event_not_found
 from holdfast.capacity.operations.controls import TakeOverControls
 from holdfast.capacity.operations.tidying import Tidy
@@ -16,7 +15,6 @@ from holdfast.capacity.store import inventories, journal
 from holdfast.common import ids
 from holdfast.common.errors import DomainError
 from holdfast.common.pagination import page_size
-from holdfast.common.protobuf import to_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,24 +85,3 @@ class InventoryServicer:
                 break
             changes.append(messages_pb2.InventoryChanged.FromString(body))
         return pb.ListInventoryChangesResponse(changes=changes, inventory_version=version)
-
-    async def verify_inventory(self, request: pb.VerifyInventoryRequest, call: Call) -> pb.VerifyInventoryResponse:
-        """Compare the counters with what they count."""
-        found = await self._front.run_knowing(
-            call, request.event_id, lambda transaction: verification.verify(transaction, request.event_id)
-        )
-        return pb.VerifyInventoryResponse(
-            consistent=not found.differences,
-            inventory_version=found.version,
-            differences=[
-                pb.InventoryDifference(
-                    section_id=each.section_id,
-                    counter=each.counter,
-                    stored=each.stored,
-                    from_lines=each.from_lines,
-                    from_journal=each.from_journal,
-                )
-                for each in found.differences
-            ],
-            server_time=to_timestamp(found.at),
-        )

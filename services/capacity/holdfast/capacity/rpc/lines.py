@@ -73,6 +73,22 @@ async def lock_prices(  # noqa: PLR0913 (what is asked, and of whom)
 ) -> tuple[tuple[LineRequest, ...], list[PriceLock]]:
     """Ask pricing, for the dates that lines will be for: a tier may be for one date only. Also for `others`, as given.
 
+    Dates are those of `dated_lines`.
+    """
+    dated = await dated_lines(events, call, event_id, lines, fresh=fresh)
+    priced = [(index, line) for index, line in enumerate(dated) if line.tier_id is not None]
+    asked = [price_line(call, event_id, line) for _, line in priced]
+    locks = await front.outside.lock_prices(call.organization_id, [*asked, *others])
+    for (index, line), lock in zip(priced, locks, strict=False):
+        dated[index] = replace(line, lock=lock)
+    return tuple(dated), locks[len(priced) :]
+
+
+async def dated_lines(
+    events: EventsOf, call: Call, event_id: str, lines: Sequence[LineRequest], *, fresh: bool
+) -> list[LineRequest]:
+    """Say for which dates the lines that have a tier will be.
+
     A date that the request does not name is assumed here; whether it is the one is checked under the lock. A `fresh`
     one is not taken from memory.
     """
@@ -84,19 +100,16 @@ async def lock_prices(  # noqa: PLR0913 (what is asked, and of whom)
             if date is None:
                 date = await events.default_schedule(call, event_id, field=line.path("schedule_id"), fresh=fresh)
             dated[index] = replace(line, schedule_id=date, assumed=of_section is None)
-    priced = [(index, line) for index, line in enumerate(dated) if line.tier_id is not None]
-    asked = [
-        quote_service_pb2.LockPriceLine(
-            price_tier_id=line.tier_id or "",
-            organization_id=call.organization_id,
-            event_id=event_id,
-            section_id=line.section_id,
-            schedule_id=line.schedule_id or "",
-            quantity=line.quantity,
-        )
-        for _, line in priced
-    ]
-    locks = await front.outside.lock_prices(call.organization_id, [*asked, *others])
-    for (index, line), lock in zip(priced, locks, strict=False):
-        dated[index] = replace(line, lock=lock)
-    return tuple(dated), locks[len(priced) :]
+    return dated
+
+
+def price_line(call: Call, event_id: str, line: LineRequest) -> quote_service_pb2.LockPriceLine:
+    """Ask what a line with a tier and its date costs now."""
+    return quote_service_pb2.LockPriceLine(
+        price_tier_id=line.tier_id or "",
+        organization_id=call.organization_id,
+        event_id=event_id,
+        section_id=line.section_id,
+        schedule_id=line.schedule_id or "",
+        quantity=line.quantity,
+    )

@@ -1,4 +1,4 @@
-"""What a batch writes of returns: how much of lines is gone, and the returns themselves."""
+"""What a batch writes of returns and exchanges: how much of lines is gone, and the returns themselves."""
 
 from __future__ import annotations
 
@@ -30,20 +30,18 @@ FROM unnest($2::text[], $3::integer[], $4::integer[], $5::text[], $6::text[], $7
   AS l (return_id, number, quantity, seats, labels, currency_code, amount_minor, block_id)"""
 
 
-def returns(inventory: Inventory) -> list[Statement]:
-    """Write what came back of sales."""
-    made = inventory.returns
-    if not made:
-        return []
-    organization_id = inventory.organization_id
-    sales = [inventory.sales.now[sale_id] for sale_id in sorted({each.sale_id for each in made})]
+def gone(inventory: Inventory) -> list[Statement]:
+    """Write how much of the lines of sales came back or was exchanged."""
+    touched = {each.sale_id for each in inventory.returns} | {each.sale_id for each in inventory.exchanges}
+    sales = [inventory.sales.now[sale_id] for sale_id in sorted(touched)]
     gone = [(sale, line) for sale in sales for line in sale.lines if sale.gone(line).quantity]
-    lines = [(each.return_id, line) for each in made for line in each.lines]
+    if not gone:
+        return []
     return [
         Statement(
             _GONE,
             (
-                organization_id,
+                inventory.organization_id,
                 plain(sale.sale_id for sale, _ in gone),
                 plain(line.number for _, line in gone),
                 plain(sale.returned_of(line).quantity for sale, line in gone),
@@ -52,6 +50,17 @@ def returns(inventory: Inventory) -> list[Statement]:
                 lists(plain(sale.exchanged_of(line).seats) for sale, line in gone),
             ),
         ),
+    ]
+
+
+def returns(inventory: Inventory) -> list[Statement]:
+    """Write what came back of sales."""
+    made = inventory.returns
+    if not made:
+        return []
+    organization_id = inventory.organization_id
+    lines = [(each.return_id, line) for each in made for line in each.lines]
+    return [
         Statement(
             _RETURNS,
             (

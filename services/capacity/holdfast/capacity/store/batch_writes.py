@@ -333,8 +333,16 @@ def sales(inventory: Inventory) -> list[Statement]:
                 ),
             )
         )
+        statements += _further_lines(inventory, changed)
         statements += _cancelled_lines(mine[0], changed)
     return statements
+
+
+def _further_lines(inventory: Inventory, changed: Sequence[Sale]) -> list[Statement]:
+    """Write the lines that sales got in exchange; they are the last."""
+    known = inventory.sales.before
+    lines = [(each.sale_id, line) for each in changed for line in each.lines[len(known[each.sale_id].lines) :]]
+    return [_lines(_SALE_LINES, inventory.organization_id, lines)] if lines else []
 
 
 def _cancelled_lines(organization_id: str, changed: Sequence[Sale]) -> list[Statement]:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, tuple_, update
 
-from holdfast.capacity.store.tables import event_inventories, inventory_changes
+from holdfast.capacity.store.tables import event_inventories, inventory_changes, inventory_checkpoints
 from holdfast.common.message import OutgoingMessage
 from holdfast.common.outbox import COUNTED_MAX, OutboxLag
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy import Row
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX = 262_144
 MESSAGE_TYPE = "inventory_changed"
-REPLAY_CHUNK = 500
+REPLAY_CHUNK = 16
+"""Changes that are read at once: up to 4 MB, and as many as can be read through without delaying who sells."""
 
 
 async def page(transaction: Transaction, event_id: str, *, after_version: int, limit: int) -> list[bytes]:
@@ -38,16 +40,64 @@ async def page(transaction: Transaction, event_id: str, *, after_version: int, l
     return [bytes(row.body) for row in result]
 
 
-async def all_through(transaction: Transaction, event_id: str, version: int) -> AsyncIterator[bytes]:
-    """Yield every change up to a version, in order, a chunk at a time."""
-    after = 0
-    while after < version:
-        bodies = await page(transaction, event_id, after_version=after, limit=min(REPLAY_CHUNK, version - after))
-        for body in bodies:
-            yield body
-        if not bodies:
-            return
-        after += len(bodies)
+async def checkpoint_before(transaction: Transaction, event_id: str, version: int) -> tuple[int, bytes] | None:
+    """Return the newest checkpoint of before a version: its own version, and the counters of all sections as JSON."""
+    table = inventory_checkpoints
+    result = await transaction.execute(
+        select(table.c.version, table.c.body)
+        .where(
+            table.c.organization_id == transaction.organization_id,
+            table.c.event_id == event_id,
+            table.c.version < version,
+        )
+        .order_by(table.c.version.desc())
+        .limit(1)
+    )
+    row = result.one_or_none()
+    return None if row is None else (row.version, bytes(row.body))
+
+
+async def between(
+    transaction: Transaction, event_id: str, *, after_version: int, through_version: int
+) -> list[tuple[int, bytes]]:
+    """Return the next changes after a version up to another, in order, with their versions; at most `REPLAY_CHUNK`."""
+    result = await transaction.execute(
+        select(inventory_changes.c.version, inventory_changes.c.body)
+        .where(
+            inventory_changes.c.organization_id == transaction.organization_id,
+            inventory_changes.c.event_id == event_id,
+            inventory_changes.c.version > after_version,
+            inventory_changes.c.version <= through_version,
+        )
+        .order_by(inventory_changes.c.version)
+        .limit(REPLAY_CHUNK)
+    )
+    return [(row.version, bytes(row.body)) for row in result]
+
+
+async def count(transaction: Transaction, event_id: str, *, after_version: int, through_version: int) -> int:
+    """Count the changes after a version up to another."""
+    result = await transaction.execute(
+        select(func.count()).where(
+            inventory_changes.c.organization_id == transaction.organization_id,
+            inventory_changes.c.event_id == event_id,
+            inventory_changes.c.version > after_version,
+            inventory_changes.c.version <= through_version,
+        )
+    )
+    return int(result.scalar_one())
+
+
+async def occur_time(transaction: Transaction, event_id: str, version: int) -> datetime | None:
+    """Return when a version was committed; None when its row is not there."""
+    result = await transaction.execute(
+        select(inventory_changes.c.occur_time).where(
+            inventory_changes.c.organization_id == transaction.organization_id,
+            inventory_changes.c.event_id == event_id,
+            inventory_changes.c.version == version,
+        )
+    )
+    return result.scalar_one_or_none()
 
 
 class JournalSource:

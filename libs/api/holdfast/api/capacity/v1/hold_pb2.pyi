@@ -347,11 +347,11 @@ class Sale(_message.Message):
     """Changes with every change of the sale."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldLine]:
-        """What was sold: the hold's lines, with their locked prices."""
+        """What was sold: the hold's lines, with their locked prices, and after them those that exchanges brought."""
 
     @_builtins.property
     def total(self) -> _money_pb2.Money:
-        """Sum of the lines' locked prices; absent if a line has none."""
+        """Sum of the lines' locked prices, without what was paid for exchanged places; absent if a line has no price."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

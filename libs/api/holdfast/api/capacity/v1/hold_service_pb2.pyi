@@ -1231,7 +1231,7 @@ class ExchangeSeatsRequest(_message.Message):
     sale_id: _builtins.str
     """Which."""
     note: _builtins.str
-    """Why, for the audit log; at most 500 characters."""
+    """Why, at most 500 characters; the journal keeps it."""
     etag: _builtins.str
     """Only if the sale still has this etag. Over REST the If-Match header."""
     request_id: _builtins.str

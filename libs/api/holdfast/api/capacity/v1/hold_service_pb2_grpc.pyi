@@ -139,15 +139,23 @@ class HoldServiceStub:
     """
     ExchangeSeats: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.ExchangeSeatsRequest, _hold_service_pb2.ExchangeSeatsResponse]
     """Exchanges places of a sale for others of the same event, in one commit: if the new ones cannot be had, the old ones
-    stay sold. What is given up comes back to sale; what is taken becomes further lines of the same sale, at the locked
-    price of the line that is given up where section, date and tier are the same, else at the price of now. The customer's
-    limits count the sale as it will be. The answer says the difference; money is the seller's. Idempotent by
-    `request_id`.
+    stay sold. What is given up comes back to sale, also if it was sold from a block; seats that are given up can be
+    taken again in the same exchange. What is taken becomes further lines of the same sale, at the price of now; where
+    section, date and tier are those of a line that is given up, and no more is taken than is given up of it, at that
+    line's: computed for what is taken, at the version and the moment of its lock, whatever became of the tier. Limits
+    count the sale as it will be: of a section whose number of places changes, of the tiers of taken lines. All that is
+    left of the sale stays within the 50 lines and 1,000 seats of a hold. The answer says the difference; money is the
+    seller's. Seats of a hold are exchanged by ChangeHold. Idempotent by `request_id`.
+    A `block_id` needs the permission `holds.manage`.
     Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE, LINE_EXCEEDED, TOTAL_MISMATCH, SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND,
     SEAT_NOT_FOUND, BLOCK_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN,
     SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT,
-    PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, ETAG_MISMATCH, VALIDATION_FAILED,
-    IDEMPOTENCY_KEY_REUSED.
+    PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED,
+    ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST: seat A-13 for A-12, `POST /api/v1/sales/{sale_id}/exchange` with
+    `{"give_lines": [{"number": 1, "seats": {"labels": ["A-12"]}}],
+    "take_lines": [{"section_id": "…", "seats": {"labels": ["A-13"]}, "price_tier_id": "…"}]}`.
     """
 
 @_typing.type_check_only
@@ -261,15 +269,23 @@ class HoldServiceAsyncStub(HoldServiceStub):
     """
     ExchangeSeats: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.ExchangeSeatsRequest, _hold_service_pb2.ExchangeSeatsResponse]  # type: ignore[assignment]
     """Exchanges places of a sale for others of the same event, in one commit: if the new ones cannot be had, the old ones
-    stay sold. What is given up comes back to sale; what is taken becomes further lines of the same sale, at the locked
-    price of the line that is given up where section, date and tier are the same, else at the price of now. The customer's
-    limits count the sale as it will be. The answer says the difference; money is the seller's. Idempotent by
-    `request_id`.
+    stay sold. What is given up comes back to sale, also if it was sold from a block; seats that are given up can be
+    taken again in the same exchange. What is taken becomes further lines of the same sale, at the price of now; where
+    section, date and tier are those of a line that is given up, and no more is taken than is given up of it, at that
+    line's: computed for what is taken, at the version and the moment of its lock, whatever became of the tier. Limits
+    count the sale as it will be: of a section whose number of places changes, of the tiers of taken lines. All that is
+    left of the sale stays within the 50 lines and 1,000 seats of a hold. The answer says the difference; money is the
+    seller's. Seats of a hold are exchanged by ChangeHold. Idempotent by `request_id`.
+    A `block_id` needs the permission `holds.manage`.
     Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE, LINE_EXCEEDED, TOTAL_MISMATCH, SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND,
     SEAT_NOT_FOUND, BLOCK_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN,
     SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT,
-    PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, ETAG_MISMATCH, VALIDATION_FAILED,
-    IDEMPOTENCY_KEY_REUSED.
+    PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED,
+    ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+    Example over REST: seat A-13 for A-12, `POST /api/v1/sales/{sale_id}/exchange` with
+    `{"give_lines": [{"number": 1, "seats": {"labels": ["A-12"]}}],
+    "take_lines": [{"section_id": "…", "seats": {"labels": ["A-13"]}, "price_tier_id": "…"}]}`.
     """
 
 class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -458,15 +474,23 @@ class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_hold_service_pb2.ExchangeSeatsResponse, _abc.Awaitable[_hold_service_pb2.ExchangeSeatsResponse]]:
         """Exchanges places of a sale for others of the same event, in one commit: if the new ones cannot be had, the old ones
-        stay sold. What is given up comes back to sale; what is taken becomes further lines of the same sale, at the locked
-        price of the line that is given up where section, date and tier are the same, else at the price of now. The customer's
-        limits count the sale as it will be. The answer says the difference; money is the seller's. Idempotent by
-        `request_id`.
+        stay sold. What is given up comes back to sale, also if it was sold from a block; seats that are given up can be
+        taken again in the same exchange. What is taken becomes further lines of the same sale, at the price of now; where
+        section, date and tier are those of a line that is given up, and no more is taken than is given up of it, at that
+        line's: computed for what is taken, at the version and the moment of its lock, whatever became of the tier. Limits
+        count the sale as it will be: of a section whose number of places changes, of the tiers of taken lines. All that is
+        left of the sale stays within the 50 lines and 1,000 seats of a hold. The answer says the difference; money is the
+        seller's. Seats of a hold are exchanged by ChangeHold. Idempotent by `request_id`.
+        A `block_id` needs the permission `holds.manage`.
         Fails with SALE_NOT_FOUND, SALE_NOT_ACTIVE, LINE_EXCEEDED, TOTAL_MISMATCH, SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND,
         SEAT_NOT_FOUND, BLOCK_NOT_FOUND, PRICE_TIER_NOT_FOUND, LINES_SPAN_EVENTS, INSUFFICIENT_CAPACITY, SEATS_TAKEN,
         SECTION_CLOSED, EVENT_NOT_ON_SALE, EVENT_CANCELLED, EVENT_POSTPONED, SALES_WINDOW_CLOSED, PURCHASE_LIMIT,
-        PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, DEPENDENCY_UNAVAILABLE, ETAG_MISMATCH, VALIDATION_FAILED,
-        IDEMPOTENCY_KEY_REUSED.
+        PRICE_TIER_NOT_APPLICABLE, PRICE_LOCK_EXPIRED, PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE, OVERLOADED,
+        ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+
+        Example over REST: seat A-13 for A-12, `POST /api/v1/sales/{sale_id}/exchange` with
+        `{"give_lines": [{"number": 1, "seats": {"labels": ["A-12"]}}],
+        "take_lines": [{"section_id": "…", "seats": {"labels": ["A-13"]}, "price_tier_id": "…"}]}`.
         """
 
 def add_HoldServiceServicer_to_server(servicer: HoldServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

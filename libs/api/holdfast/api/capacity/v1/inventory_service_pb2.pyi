@@ -205,18 +205,23 @@ class InventoryDifference(_message.Message):
     FROM_JOURNAL_FIELD_NUMBER: _builtins.int
     SEATS_FIELD_NUMBER: _builtins.int
     section_id: _builtins.str
-    """Of which section."""
+    """Of which section; empty = of the event as a whole."""
     counter: _builtins.str
-    """Which counter: `held`, `pending`, `sold`, `blocked`; `seats` for the bitmap of taken seats."""
+    """Which counter: `total`, `held`, `pending`, `sold`, `blocked`, `buffer`; of the event also `live_holds`, and
+    `version` where changes are missing in the journal. `seats` is the bitmap of taken seats against their claims,
+    `claims` these against the holds, sales and blocks that name the seats.
+    """
     stored: _builtins.int
-    """What the section's row says."""
+    """What the row says; of `seats` how many are taken, of `claims` how many there are."""
     from_lines: _builtins.int
-    """What holds and sales add up to, and of `blocked` the blocks and the buffer."""
+    """What holds and sales add up to, and of `blocked` the blocks and the buffer; of `seats` the claims, of `claims` the
+    seats that are named. Nobody claims a total or a buffer: of these it is what the row says.
+    """
     from_journal: _builtins.int
-    """What the journal says."""
+    """What the journal says; of `seats`, `claims` and `live_holds`, which it does not tell, the same as `from_lines`."""
     @_builtins.property
     def seats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of `seats`: the labels where bitmap and claims differ, at most 100 of them."""
+        """Of `seats` and `claims`: the labels of the seats that differ, at most 100 of them."""
 
     def __init__(
         self,

@@ -542,10 +542,16 @@ class SaleExchangeChange(_message.Message):
     GIVEN_LINES_FIELD_NUMBER: _builtins.int
     TAKEN_LINES_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    EXCHANGE_ID_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     sale_id: _builtins.str
     """Of which sale."""
     actor: _builtins.str
     """Who did it."""
+    exchange_id: _builtins.str
+    """The exchange's id."""
+    note: _builtins.str
+    """Why, in the words of who did it."""
     @_builtins.property
     def given_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineAmount]:
         """Which places were given up; amounts are their share of what was paid."""
@@ -561,10 +567,12 @@ class SaleExchangeChange(_message.Message):
         given_lines: _abc.Iterable[Global___LineAmount] | None = ...,
         taken_lines: _abc.Iterable[Global___LineAmount] | None = ...,
         actor: _builtins.str = ...,
+        exchange_id: _builtins.str = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "given_lines", b"given_lines", "sale_id", b"sale_id", "taken_lines", b"taken_lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "exchange_id", b"exchange_id", "given_lines", b"given_lines", "note", b"note", "sale_id", b"sale_id", "taken_lines", b"taken_lines"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -214,7 +214,8 @@ class Error(_message.Message):
         Metadata: `{"price_tier_id": "…"}`
         """
         TOTAL_MISMATCH: Error._Reason.ValueType  # 87
-        """FAILED_PRECONDITION. The hold's total is not the one that the caller expects; nothing was sold.
+        """FAILED_PRECONDITION. The hold's total, or the difference that an exchange makes, is not the one that the caller
+        expects; nothing was done.
         Metadata: `{"expected_total": "USD 100.00", "total": "USD 124.20"}`
         """
         EVENT_NOT_ON_SALE: Error._Reason.ValueType  # 88
@@ -552,7 +553,8 @@ class Error(_message.Message):
     Metadata: `{"price_tier_id": "…"}`
     """
     TOTAL_MISMATCH: Error.Reason.ValueType  # 87
-    """FAILED_PRECONDITION. The hold's total is not the one that the caller expects; nothing was sold.
+    """FAILED_PRECONDITION. The hold's total, or the difference that an exchange makes, is not the one that the caller
+    expects; nothing was done.
     Metadata: `{"expected_total": "USD 100.00", "total": "USD 124.20"}`
     """
     EVENT_NOT_ON_SALE: Error.Reason.ValueType  # 88
