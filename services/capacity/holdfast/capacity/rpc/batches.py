@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.api.capacity.v1 import hold_service_pb2 as pb
 from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.capacity.rpc.mutations import Immediate
+from holdfast.common.errors import DomainError, Reason
+from holdfast.common.rpc_faults import time_over
 from holdfast.common.rpc_item import Item
 from holdfast.common.rpc_method import snake_case
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from holdfast.capacity.engine.queues import Item as Waiting
-    from holdfast.common.errors import DomainError
     from holdfast.common.rpc_call import Call
     from holdfast.common.rpc_item import Entry, ItemDoor, Outcome
     from holdfast.common.rpc_server import RpcServer
@@ -86,14 +87,15 @@ class _Asked:
 class _Batch:
     """The items of one call, and the outcomes that were not sent yet."""
 
-    __slots__ = ("_closed", "_ready", "_tasks", "_waiting", "_ways", "some")
+    __slots__ = ("_ready", "_tasks", "_timer", "_waiting", "_ways", "some")
 
     def __init__(self, ways: Mapping[str, _Way]) -> None:
         self._ways = ways
         self._ready: list[pb.HoldOutcome] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._waiting: set[Waiting] = set()
-        self._closed = False
+        self._waiting: dict[Waiting, _Asked] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs until the first of those that wait has no time left; one for all is cheaper than one for each."""
         self.some = asyncio.Event()
 
     def begin(self, index: int, item: pb.BatchMutateHoldsItem, call: Call) -> None:
@@ -112,7 +114,8 @@ class _Batch:
                 self._settle(asked, way.door.leave(entry, fault=fault))
                 return
             if waiting is not None:
-                self._waiting.add(waiting)
+                self._waiting[waiting] = asked
+                self._watch(entry.deadline)
                 return
         self._serve(asked)
 
@@ -129,7 +132,8 @@ class _Batch:
         door, entry = asked.way.door, asked.entry
 
         def done(waiting: Waiting) -> None:
-            self._waiting.discard(waiting)
+            if self._waiting.pop(waiting, None) is None:
+                return  # nobody waits any more
             if waiting.error is not None:
                 self._settle(asked, door.leave(entry, fault=waiting.error))
                 return
@@ -140,12 +144,31 @@ class _Batch:
                 return
             if response is not None:
                 self._settle(asked, door.leave(entry, response=response))
-            elif self._closed:
-                door.leave(entry)  # nobody waits for the rest
             else:
                 self._serve(asked)
 
         return done
+
+    def _watch(self, deadline: float) -> None:
+        if self._timer is None or deadline < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._time_over)
+
+    def _time_over(self) -> None:
+        """Answer those whose time is over. What is being committed goes on, and their keys tell what became of it."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for waiting, asked in list(self._waiting.items()):
+            if asked.entry.deadline <= now:
+                self._forget(waiting, asked, time_over())
+        if self._waiting:
+            self._watch(min(asked.entry.deadline for asked in self._waiting.values()))
+
+    def _forget(self, waiting: Waiting, asked: _Asked, error: DomainError) -> None:
+        del self._waiting[waiting]
+        waiting.leave()
+        self._settle(asked, asked.way.door.leave(asked.entry, fault=error))
 
     def _settle(self, asked: _Asked, outcome: Outcome) -> None:
         self._ready.append(_outcome_message(asked, outcome))
@@ -161,9 +184,10 @@ class _Batch:
 
     async def close(self) -> None:
         """Forget what was not begun; what is being committed ends, and the items' keys tell what became of them."""
-        self._closed = True
-        for waiting in self._waiting:
-            waiting.leave()
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiting, asked in list(self._waiting.items()):
+            self._forget(waiting, asked, DomainError(Reason.CANCELLED, "the caller went away"))
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
