@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from holdfast.capacity.availability import AGE_MAX, Availabilities
+from holdfast.capacity.availability import Availabilities
+from holdfast.capacity.following import AGE_MAX
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
 from holdfast.common.metrics import Metrics

@@ -13,7 +13,9 @@ from holdfast.capacity import convert_seating as convert
 from holdfast.capacity.domain.best_available import Wish
 from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.numbering import Numbering, RowScheme, SeatScheme
+from holdfast.capacity.domain.seat_map import ShownSeats
 from holdfast.capacity.domain.seat_rows import AttributeChange, SeatAttributes
+from holdfast.capacity.domain.seat_states import SeatStates
 from holdfast.capacity.domain.seating import PlannedSection, plan
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.money import Money
@@ -146,14 +148,14 @@ def test_a_layout_is_summed_up() -> None:
 
 def test_a_seat_map_shows_buyers_what_is_taken_and_staff_by_what() -> None:
     layout = planned(THEATRE)[1].layout
-    states = {"held": 0b1, "pending": 0b10, "sold": 0b100, "blocked": 0}
-    of = replace(section("box", total=6), name="Box", active=False)
-    shown = convert.seat_map_message(of, layout, taken=0b111, states=None, with_layout=False)
+    states = SeatStates(held=0b1, pending=0b10, sold=0b100, blocked=0)
+    of = ShownSeats(replace(section("box", total=6), name="Box", active=False), layout, states)
+    shown = convert.section_seats_message(of, staff=False, with_layout=False)
     assert (shown.section_id, shown.name, shown.seat_count, shown.active) == ("box", "Box", 6, False)
     assert shown.taken == b"\x07"
     assert not shown.held
     assert not shown.row_layouts
-    staff = convert.seat_map_message(of, layout, taken=0b111, states=states, with_layout=True)
+    staff = convert.section_seats_message(of, staff=True, with_layout=True)
     assert (staff.held, staff.pending, staff.sold, staff.blocked) == (b"\x01", b"\x02", b"\x04", b"\x00")
     assert [list(run.labels) for run in staff.row_layouts[0].runs] == [["1", "2", "3", "4"], ["5", "6"]]
     assert not staff.HasField("focal_point")

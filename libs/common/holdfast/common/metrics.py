@@ -115,6 +115,12 @@ class Metrics:
             ["what"],
             registry=registry,
         )
+        self.seat_map_readings_total = Counter(
+            "holdfast_seat_map_readings",
+            "Readings of the tables for seat maps, by what was read (journal, everything)",
+            ["what"],
+            registry=registry,
+        )
         self.holds_placed_total = Counter("holdfast_holds_placed", "Holds placed", registry=registry)
         self.holds_confirmed_total = Counter("holdfast_holds_confirmed", "Holds confirmed", registry=registry)
         self.holds_released_total = Counter("holdfast_holds_released", "Holds released", registry=registry)

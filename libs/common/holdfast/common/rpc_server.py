@@ -15,6 +15,7 @@ from holdfast.common.rpc_call import Call, current_call
 from holdfast.common.rpc_health import SERVICE_NAME as HEALTH_SERVICE
 from holdfast.common.rpc_health import Health
 from holdfast.common.rpc_item import ItemDoor
+from holdfast.common.rpc_lasting import LastingStreams, RpcLastingStream, seconds_max
 from holdfast.common.rpc_method import Admission, RpcMethod, snake_case
 from holdfast.common.rpc_stream import RpcStream
 from holdfast.common.telemetry import Telemetry
@@ -79,6 +80,7 @@ class RpcServer:
         self._drain_seconds = drain_seconds
         self._notice_seconds = notice_seconds
         self._admission = Admission(mesh.rpc_in_flight_max)
+        self._lasting = LastingStreams(streams_max=mesh.rpc_streams_max, of_caller_max=mesh.rpc_streams_of_caller_max)
         self._services: dict[str, dict[str, RpcMethod]] = {}
         self._server: grpc.aio.Server | None = None
         metrics.rpc_in_flight.set_function(lambda: float(self._admission.in_flight))
@@ -102,22 +104,31 @@ class RpcServer:
         """Serve a service by objects with a coroutine `place_hold(request, call)` for `PlaceHold`, and so on.
 
         An RPC that answers a stream has an asynchronous generator of that form instead, which is pulled as fast as the
-        caller reads. An RPC for which no object has a method answers NOT_BUILT_YET. ValueError for an RPC without a
-        policy, for one that takes a stream, and for a method that two objects have.
+        caller reads; where its contract says so, its streams go on until their callers leave. An RPC for which no
+        object has a method answers NOT_BUILT_YET. ValueError for an RPC without a policy, for one that takes a stream,
+        and for a method that two objects have.
         """
         if self._server is not None:
             raise RuntimeError("services are added before the server starts")
         self._services[service_descriptor.full_name] = {
-            method.name: (RpcStream if method.server_streaming else RpcMethod)(
-                method=method,
-                handler=_handler_of(method, implementations),
-                admission=self._admission,
-                deadline_seconds_default=self._mesh.rpc_deadline_seconds_default,
-                metrics=self._metrics,
-                telemetry=self._telemetry,
-            )
+            method.name: self._served(method, _handler_of(method, implementations))
             for method in service_descriptor.methods
         }
+
+    def _served(self, method: MethodDescriptor, handler: Any) -> RpcMethod:
+        arguments = {
+            "method": method,
+            "handler": handler,
+            "admission": self._admission,
+            "deadline_seconds_default": self._mesh.rpc_deadline_seconds_default,
+            "metrics": self._metrics,
+            "telemetry": self._telemetry,
+        }
+        if not method.server_streaming:
+            return RpcMethod(**arguments)
+        if not seconds_max(method):
+            return RpcStream(**arguments)
+        return RpcLastingStream(**{**arguments, "admission": self._lasting.admission}, lasting=self._lasting)
 
     def item_door(self, method: MethodDescriptor) -> ItemDoor:
         """Give the door for items of a batch, each of which is a call of this RPC and counts as one."""
@@ -134,7 +145,7 @@ class RpcServer:
         server = grpc.aio.server(
             options=_OPTIONS,
             # Admission refuses first, with a reason; this bounds what waits for admission.
-            maximum_concurrent_rpcs=2 * self._mesh.rpc_in_flight_max + 100,
+            maximum_concurrent_rpcs=2 * self._mesh.rpc_in_flight_max + self._mesh.rpc_streams_max + 100,
         )
         health = self.health = Health()
         for name, methods in self._services.items():
@@ -170,6 +181,7 @@ class RpcServer:
         if self._notice_seconds:
             await asyncio.sleep(self._notice_seconds)
         await health.close()
+        self._lasting.end()
         try:
             async with asyncio.timeout(self._drain_seconds + _STOP_SLACK_SECONDS):
                 await server.stop(self._drain_seconds)

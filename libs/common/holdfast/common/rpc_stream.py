@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import grpc
@@ -11,6 +11,8 @@ from holdfast.common.errors import DomainError, Reason
 from holdfast.common.rpc_method import RpcMethod
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from google.protobuf.message import Message
 
     from holdfast.common.rpc_call import Call
@@ -32,15 +34,24 @@ class RpcStream(RpcMethod):
         self._open = self._metrics.rpc_streams_open.labels(self.full_name)
 
     async def _answer(self, request: Message, call: Call, context: Context) -> bytes:
-        self._open.inc()
-        try:
+        with self._counted():
             async with aclosing(self._handler(request, call)) as answers:
                 async for answer in answers:
-                    raw = self._bytes_of(answer)
-                    try:
-                        await context.write(raw)
-                    except grpc.aio.InternalError:  # What gRPC says of a call that is over, before it cancels us.
-                        raise DomainError(Reason.CANCELLED, "the caller went away") from None
+                    await self._send(answer, context)
+        return b""
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._open.inc()
+        try:
+            yield
         finally:
             self._open.dec()
-        return b""
+
+    async def _send(self, answer: Message, context: Context) -> None:
+        """Send an answer once gRPC's flow control has taken the one before."""
+        raw = self._bytes_of(answer)
+        try:
+            await context.write(raw)
+        except grpc.aio.InternalError:  # What gRPC says of a call that is over, before it cancels us.
+            raise DomainError(Reason.CANCELLED, "the caller went away") from None

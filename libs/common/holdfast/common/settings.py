@@ -153,6 +153,19 @@ class MeshSettings(Settings):
     rpc_deadline_seconds_default: float = Field(
         default=5.0, gt=0, le=300, description="Deadline of calls that come without one, seconds."
     )
+    rpc_streams_max: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Streams that go on until their callers leave, such as WatchAvailability, a process serves at once;"
+        " more are refused with OVERLOADED.",
+    )
+    rpc_streams_of_caller_max: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="How many of these streams may be of one caller: a subject in its organization.",
+    )
     rpc_in_flight_max: int = Field(
         default=1000, ge=1, le=100_000, description="Calls a service works on at once; more are refused immediately."
     )

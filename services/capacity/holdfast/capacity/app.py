@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import hold_service_pb2, inventory_service_pb2, section_service_pb2
-from holdfast.capacity.availability import COMMITS, Availabilities
+from holdfast.capacity.availability import Availabilities
 from holdfast.capacity.consumers import ControlsConsumer
 from holdfast.capacity.engine.batches import Engine
 from holdfast.capacity.engine.layouts import Layouts
+from holdfast.capacity.following import COMMITS
 from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
@@ -26,8 +27,10 @@ from holdfast.capacity.rpc.lifecycle import LifecycleServicer
 from holdfast.capacity.rpc.placing import Placing
 from holdfast.capacity.rpc.sales import SaleServicer
 from holdfast.capacity.rpc.seating import SeatingServicer
+from holdfast.capacity.rpc.seats import SeatServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.rpc.verification import VerificationServicer
+from holdfast.capacity.seat_maps import SeatMaps
 from holdfast.capacity.store.journal import JournalSource
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
@@ -43,7 +46,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
 
+    from holdfast.api.capacity.v1 import messages_pb2
     from holdfast.capacity.settings import CapacitySettings
+    from holdfast.common.message import IncomingMessage
     from holdfast.common.settings import MeshSettings
 
 SERVICE: Final = "capacity"
@@ -76,15 +81,17 @@ class CapacityApp:
             idle_in_transaction_timeout_seconds=IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
             commit_timeout_seconds=COMMIT_TIMEOUT_SECONDS,
         )
+        layouts = Layouts()
         self.availabilities = Availabilities(database=self._database, metrics=self.metrics)
+        self.seat_maps = SeatMaps(database=self._database, layouts=layouts, metrics=self.metrics)
         self._engine = Engine(
             database=self._database,
-            layouts=Layouts(),
+            layouts=layouts,
             metrics=self.metrics,
             # Reads keep connections of their own: batches never take them all.
             workers_max=max(1, settings.database_pool_size * 3 // 4),
             tidying=Tidy,
-            observe=self.availabilities.observe,
+            observe=self._observe,
         )
         self._sweeper = Database(
             dsn=settings.sweeper_dsn.get_secret_value(),
@@ -122,7 +129,13 @@ class CapacityApp:
         )
         events = EventsOf(front)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
-        self.server.add(sections, SectionServicer(front, events), SeatingServicer(front), BlockServicer(front, events))
+        self.server.add(
+            sections,
+            SectionServicer(front, events),
+            SeatingServicer(front),
+            SeatServicer(front, events, seat_maps=self.seat_maps),
+            BlockServicer(front, events),
+        )
         holds = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"]
         holding, lifecycle = HoldServicer(front, Placing(front, events)), LifecycleServicer(front, events)
         self.server.add(
@@ -159,6 +172,7 @@ class CapacityApp:
             self._opened.push_async_callback(database.close)
             await database.start()
         self._opened.push_async_callback(self.availabilities.close)
+        self._opened.push_async_callback(self.seat_maps.close)
         for peer in (self._events, self._pricing):
             self._opened.push_async_callback(peer.close)
             await peer.start()
@@ -177,11 +191,21 @@ class CapacityApp:
         loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
             "loop-lag": partial(watch_loop_lag, self.metrics),
             "controls": partial(self._relay.messaging.consume, controls.consumer()),
-            "availability": partial(self._relay.messaging.listen, COMMITS, self.availabilities.hear),
+            "availability": partial(self._relay.messaging.listen, COMMITS, self._hear),
         }
         if self._settings.reaper == "on":
             loops["reaper"] = self._reaper.run
         return [Background(name, run, metrics=self.metrics) for name, run in loops.items()]
+
+    def _observe(self, change: messages_pb2.InventoryChanged) -> None:
+        """Let those follow a commit of this process who keep events in memory."""
+        self.availabilities.observe(change)
+        self.seat_maps.observe(change)
+
+    def _hear(self, incoming: IncomingMessage) -> None:
+        """Let them follow a commit that a message tells of."""
+        self.availabilities.hear(incoming)
+        self.seat_maps.hear(incoming)
 
     async def stop(self) -> None:
         """Refuse new work, drain, close what `start` opened, in reverse."""

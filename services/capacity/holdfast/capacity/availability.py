@@ -1,211 +1,38 @@
-"""What is left of events, in the memory of this process: read from the tables once, then following the journal.
-
-A reading is good for two seconds. Every commit that comes after it, this process' own or another's, makes it newer,
-because a commit is known to have been the newest version when it was made. What is older is brought up to date by one
-reading of the tables for all who ask: usually only of the version, or of the journal's rows in between.
-
-Without messages of others' commits everything still works: readings are then made every two seconds.
-"""
+"""What is left of events, in the memory of this process: counters of sections, and when holds end."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import OrderedDict
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING
 
-from holdfast.api.capacity.v1 import messages_pb2
 from holdfast.capacity import convert
 from holdfast.capacity.availability_messages import step_of
 from holdfast.capacity.domain.availability import EventAvailability
-from holdfast.capacity.domain.database_clock import DatabaseClock
-from holdfast.capacity.operations.access import event_not_found
+from holdfast.capacity.following import EVENTS_MAX, Following
 from holdfast.capacity.store import availability as store
-from holdfast.capacity.store import journal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
+    from holdfast.api.capacity.v1 import messages_pb2
     from holdfast.capacity.store.availability import AvailabilityRead
-    from holdfast.common.database import Database, Transaction
-    from holdfast.common.message import IncomingMessage
+    from holdfast.common.database import Database
     from holdfast.common.metrics import Metrics
 
-AGE_MAX: Final = timedelta(seconds=2)
-"""What is older is read anew."""
-EVENTS_MAX: Final = 256
-"""Events that are kept; those that nobody asked for the longest are forgotten first."""
-WAITING_MAX: Final = 128
-"""Commits of an event that wait to be applied when somebody asks. With more, the tables are read instead."""
-COMMITS: Final = "capacity.*.*.inventory_changed"
-"""The subject of the messages that tell of commits."""
-CATCH_UP_MAX: Final = 64
-"""Rows of the journal that are read at once; an event that is further behind is read as a whole."""
-READ_SECONDS_MAX: Final = 10.0
 
-Found = TypeVar("Found", "_News", "AvailabilityRead")
-
-Key = tuple[str, str]
-
-
-@dataclass(slots=True)
-class _Kept:
-    """An event, None until it is read as a whole; and commits that were not applied yet, by version."""
-
-    event: EventAvailability | None = None
-    waiting: dict[int, messages_pb2.InventoryChanged] = field(default_factory=dict)
-
-    def apply(self) -> EventAvailability | None:
-        """Apply the commits that follow one another; None when the event must be read as a whole."""
-        event = self.event
-        while event is not None and (change := self.waiting.pop(event.version + 1, None)) is not None:
-            if not event.follow(step_of(change)):
-                event = self.event = None
-        return event
-
-    def replace(self, read: AvailabilityRead) -> EventAvailability:
-        """Begin anew with a reading, and what was committed since."""
-        self.event = _event_of(read)
-        self.forget_older(read.version)
-        applied = self.apply()
-        if applied is None:
-            # Something that only the tables tell changed right after the reading, which is good as it is.
-            applied = self.event = _event_of(read)
-        return applied
-
-    def forget_older(self, version: int) -> None:
-        """Forget commits up to a version."""
-        self.waiting = {number: change for number, change in self.waiting.items() if number > version}
-
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    """The newest version of an event at a moment, and the rows of the journal up to it, or beyond."""
-
-    version: int
-    at: datetime
-    bodies: tuple[bytes, ...] = ()
-
-
-class Availabilities:
+class Availabilities(Following[EventAvailability, "AvailabilityRead"]):
     """The availability of the events that are asked for."""
 
     def __init__(self, *, database: Database, metrics: Metrics, events_max: int = EVENTS_MAX) -> None:
-        self._database = database
-        self._readings_total = metrics.availability_readings_total
-        self._events_max = events_max
-        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
-        self._readings: dict[Key, asyncio.Task[EventAvailability]] = {}
-        self._clock = DatabaseClock()
-
-    def observe(self, change: messages_pb2.InventoryChanged) -> None:
-        """Take note of a commit, made here or told by a message. Repeated and unordered ones are welcome.
-
-        Costs next to nothing: it is applied when somebody asks.
-        """
-        kept = self._kept.get((change.organization_id, change.event_id))
-        if kept is None or (kept.event is not None and change.version <= kept.event.version):
-            return
-        if len(kept.waiting) >= WAITING_MAX:
-            kept.waiting.clear()
-        kept.waiting[change.version] = change
-
-    def hear(self, incoming: IncomingMessage) -> None:
-        """Take note of a commit that a message tells of."""
-        if (incoming.organization_id, incoming.event_id) not in self._kept:
-            return
-        change = messages_pb2.InventoryChanged.FromString(incoming.body)
-        if (change.organization_id, change.event_id) == (incoming.organization_id, incoming.event_id):
-            self.observe(change)
-
-    async def of(self, organization_id: str, event_id: str) -> tuple[EventAvailability, datetime]:
-        """Give an event's availability, at most 2 s old, and the database's time now.
-
-        EVENT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
-        """
-        key = (organization_id, event_id)
-        kept = self._kept.get(key)
-        event = None if kept is None else kept.apply()
-        if event is not None:
-            self._kept.move_to_end(key)
-            now = max(self._clock.now(time.monotonic()), event.at)
-            if now - event.at <= AGE_MAX:
-                return event, now
-        reading = self._readings.get(key)
-        if reading is None:
-            reading = self._readings[key] = asyncio.create_task(self._read(key), name="availability")
-            reading.add_done_callback(lambda task: self._over(key, task))
-        event = await asyncio.shield(reading)
-        return event, max(self._clock.now(time.monotonic()), event.at)
-
-    async def close(self) -> None:
-        """End readings under way. Nobody may ask any more."""
-        readings = list(self._readings.values())
-        for reading in readings:
-            reading.cancel()
-        await asyncio.gather(*readings, return_exceptions=True)
-
-    def _over(self, key: Key, reading: asyncio.Task[EventAvailability]) -> None:
-        del self._readings[key]
-        if not reading.cancelled():
-            reading.exception()  # seen: who asked may be gone
-        kept = self._kept.get(key)
-        if kept is not None and kept.event is None:
-            del self._kept[key]  # there is no such event; it takes nobody's place
-        while len(self._kept) > self._events_max:
-            self._kept.popitem(last=False)
-
-    async def _read(self, key: Key) -> EventAvailability:
-        """Bring an event up to date, or read it as a whole. One at a time for each event."""
-        kept = self._kept.setdefault(key, _Kept())
-        event = await self._caught_up(key, kept)
-        if event is not None:
-            return event
-        self._readings_total.labels("everything").inc()
-        return kept.replace(await self._run(key, lambda transaction: _everything(transaction, key[1])))
-
-    async def _caught_up(self, key: Key, kept: _Kept) -> EventAvailability | None:
-        """Apply what the journal has since; None when the event must be read as a whole."""
-        if kept.event is None:
-            return None
-        after = kept.event.version
-        self._readings_total.labels("journal").inc()
-        news = await self._run(key, lambda transaction: _news(transaction, key[1], after))
-        for change in map(messages_pb2.InventoryChanged.FromString, news.bodies):
-            kept.waiting[change.version] = change
-        event = kept.apply()
-        if event is None or event.version < news.version:
-            return None
-        kept.forget_older(event.version)
-        event.known_newest(news.at)
-        return event
-
-    async def _run(self, key: Key, operation: Callable[[Transaction], Awaitable[Found]]) -> Found:
-        before = time.monotonic()
-        deadline = asyncio.get_running_loop().time() + READ_SECONDS_MAX
-        found = await self._database.run(operation, organization_id=key[0], deadline=deadline)
-        self._clock.calibrate(found.at, before=before, after=time.monotonic())
-        return found
+        super().__init__(
+            database=database,
+            read=store.read,
+            made=_event_of,
+            follow=_follow,
+            readings=metrics.availability_readings_total,
+            events_max=events_max,
+        )
 
 
-async def _news(transaction: Transaction, event_id: str, after_version: int) -> _News:
-    found = await store.version_of(transaction, event_id)
-    if found is None:
-        raise event_not_found(event_id)
-    version, at = found
-    if not after_version < version <= after_version + CATCH_UP_MAX:
-        return _News(version, at)
-    bodies = await journal.page(transaction, event_id, after_version=after_version, limit=CATCH_UP_MAX)
-    return _News(version, at, tuple(bodies))
-
-
-async def _everything(transaction: Transaction, event_id: str) -> AvailabilityRead:
-    read = await store.read(transaction, event_id)
-    if read is None:
-        raise event_not_found(event_id)
-    return read
+def _follow(event: EventAvailability, change: messages_pb2.InventoryChanged) -> bool:
+    return event.follow(step_of(change))
 
 
 def _event_of(read: AvailabilityRead) -> EventAvailability:

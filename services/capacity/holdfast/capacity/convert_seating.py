@@ -16,12 +16,10 @@ from holdfast.common.errors import DomainError, Reason
 from holdfast.common.money import Money, exponent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from holdfast.api.capacity.v1 import seat_pb2
     from holdfast.capacity.domain.layouts import Layout
+    from holdfast.capacity.domain.seat_map import ShownSeats
     from holdfast.capacity.domain.seat_rows import Row, SeatAttributes
-    from holdfast.capacity.domain.sections import Section
 
 _ROWS: Final = seat_layout_pb2.SeatNumbering.RowScheme
 _SEATS: Final = seat_layout_pb2.SeatNumbering.SeatScheme
@@ -174,13 +172,9 @@ def _row_message(row: Row) -> seat_layout_pb2.SeatRow:
     return message
 
 
-def seat_map_message(
-    section: Section, layout: Layout, *, taken: int, states: Mapping[str, int] | None, with_layout: bool
-) -> seat_map_pb2.SectionSeatMap:
-    """Give the seats of one section as bitmaps.
-
-    `states` are the sets of seats that are `held`, `pending`, `sold` and `blocked`, for staff; None for everybody else.
-    """
+def section_seats_message(shown: ShownSeats, *, staff: bool, with_layout: bool) -> seat_map_pb2.SectionSeatMap:
+    """Give the seats of one section as bitmaps; only `staff` is told who has them."""
+    section, layout, states = shown.section, shown.layout, shown.states
     size = layout.size
     message = seat_map_pb2.SectionSeatMap(
         section_id=section.section_id,
@@ -189,14 +183,14 @@ def seat_map_message(
         schedule_id=section.schedule_id or "",
         seat_count=size,
         active=section.active,
-        taken=to_bytes(taken, size),
+        taken=to_bytes(states.taken, size),
         layout_etag=layout.etag,
     )
-    if states is not None:
-        message.held = to_bytes(states["held"], size)
-        message.pending = to_bytes(states["pending"], size)
-        message.sold = to_bytes(states["sold"], size)
-        message.blocked = to_bytes(states["blocked"], size)
+    if staff:
+        message.held = to_bytes(states.held, size)
+        message.pending = to_bytes(states.pending, size)
+        message.sold = to_bytes(states.sold, size)
+        message.blocked = to_bytes(states.blocked, size)
     if with_layout:
         message.row_layouts.extend(row_messages(layout))
         focal = focal_point_message(layout)

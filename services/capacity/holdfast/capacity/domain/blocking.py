@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.blocks import Act, Block, BlockKind
+from holdfast.capacity.domain.etags import check_etag
 from holdfast.capacity.domain.holds import Line
 from holdfast.capacity.domain.inventory import TidyFirst
 from holdfast.capacity.domain.places import check_places
@@ -83,7 +84,7 @@ def unblock(inventory: Inventory, before: Block, request: UnblockRequest) -> Blo
 
     Raises LINE_EXCEEDED, ETAG_MISMATCH, VALIDATION_FAILED, TidyFirst.
     """
-    _check_etag(before.etag, request.etag, "block")
+    check_etag(before.etag, request.etag, "block")
     if before.ended:
         return before
     seated = inventory.sections[before.section_id].seated
@@ -141,7 +142,7 @@ def set_buffer(inventory: Inventory, section_id: str, quantity: int, *, etag: st
     Raises SECTION_NOT_FOUND, INSUFFICIENT_CAPACITY, ETAG_MISMATCH, TidyFirst.
     """
     section = inventory.section(section_id)
-    _check_etag(section.etag, etag, "section")
+    check_etag(section.etag, etag, "section")
     more = quantity - section.counters.buffer
     if more == 0:
         return section
@@ -160,7 +161,7 @@ def delete(inventory: Inventory, section: Section, *, etag: str, act: Act) -> No
     """
     if section.deleted:
         return
-    _check_etag(section.etag, etag, "section")
+    check_etag(section.etag, etag, "section")
     inventory.reclaim(section.section_id, section.counters.total)
     counters = section.counters
     claimed = counters.held + counters.pending
@@ -180,8 +181,3 @@ def delete(inventory: Inventory, section: Section, *, etag: str, act: Act) -> No
     for each in standing:
         _give_back(inventory, each, each.quantity, each.seats, act)
     inventory.delete_section(section)
-
-
-def _check_etag(current: str, wanted: str, what: str) -> None:
-    if wanted and wanted != current:
-        raise DomainError(Reason.ETAG_MISMATCH, f"the {what} changed since it was read", metadata={"etag": current})

@@ -238,6 +238,12 @@ class Layout:
             raise invalid("attributes.category", f"a section has at most {CATEGORIES_MAX} categories")
         return changed
 
+    def with_focal_point(self, focal_point: FocalPoint | None) -> Self:
+        """Give the layout with another focal point; the very same one if nothing changes."""
+        if focal_point == self.focal_point:
+            return self
+        return replace(self, focal_point=focal_point, revision=self.revision + 1)
+
     def to_json(self) -> dict[str, Any]:
         """Write it as a plain object, compact: `from_json` reads it."""
         kinds: dict[SeatAttributes, int] = {}

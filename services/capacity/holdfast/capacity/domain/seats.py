@@ -30,12 +30,16 @@ class SeatOwner:
 
 @dataclass(slots=True)
 class Seating:
-    """`taken` is a bitmap: bit n is set while seat n is claimed. `claims` are owners after the commit, None = free."""
+    """`taken` is a bitmap: bit n is set while seat n is claimed. `claims` are owners after the commit, None = free.
+
+    `holders` tells which hold had a seat before the commit, of the seats whose holds were read.
+    """
 
     layout: Layout
     taken: int
     before: int = field(default=-1)
     claims: dict[int, SeatOwner | None] = field(default_factory=dict)
+    holders: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.before < 0:
@@ -52,6 +56,13 @@ class Seating:
         for seat in seats:
             self.taken &= ~(1 << seat)
             self.claims[seat] = None
+
+    def holder(self, seat: int) -> str | None:
+        """Give the hold that has a seat, of the seats whose holds were read; None if none has it."""
+        if seat in self.claims:
+            owner = self.claims[seat]
+            return None if owner is None else owner.hold_id
+        return self.holders.get(seat)
 
     @property
     def freed_rows(self) -> list[int]:

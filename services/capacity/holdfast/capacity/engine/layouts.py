@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Final
 from holdfast.capacity.domain.layouts import Layout
 from holdfast.capacity.domain.seats import Seating
 from holdfast.capacity.store.arrays import plain
+from holdfast.capacity.store.layouts import READ, read
 from holdfast.common.database import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from holdfast.capacity.domain.sections import Section
-    from holdfast.common.database import Pipeline
+    from holdfast.common.database import Pipeline, Transaction
 
 REMEMBERED_SEATS_MAX: Final = 2_000_000
 """Seats of all layouts that a process keeps; with its labels, a seat takes about 140 bytes."""
-
-_LAYOUTS: Final = """
-SELECT s.id, s.layout_revision, s.row_layout FROM capacity.sections s
-WHERE s.organization_id = $1 AND s.id = ANY ($2::text[])"""
 
 
 class Layouts:
@@ -37,18 +34,31 @@ class Layouts:
     ) -> dict[str, Seating]:
         """Give the seats of the sections that `taken` has bitmaps of; reads layouts that are not remembered."""
         revisions = {section_id: sections[section_id].layout_revision for section_id in taken}
+        layouts = self._known_of(revisions)
+        missing = sorted(revisions.keys() - layouts.keys())
+        if missing:
+            (found,) = await pipeline.send(Statement(READ, (pipeline.organization_id, plain(missing))))
+            for section_id, revision, stored in found:
+                layouts[section_id] = self._remember(section_id, revision, Layout.from_json(stored))
+        return {section_id: Seating(layout=layouts[section_id], taken=bitmap) for section_id, bitmap in taken.items()}
+
+    async def read(self, transaction: Transaction, revisions: Mapping[str, int]) -> dict[str, Layout]:
+        """Give the layouts of sections, whose revisions were read in the same snapshot, or newer ones."""
+        layouts = self._known_of(revisions)
+        missing = sorted(revisions.keys() - layouts.keys())
+        if missing:
+            for section_id, layout in (await read(transaction, missing)).items():
+                layouts[section_id] = self._remember(section_id, layout.revision, layout)
+        return layouts
+
+    def _known_of(self, revisions: Mapping[str, int]) -> dict[str, Layout]:
         layouts: dict[str, Layout] = {}
         for section_id, revision in revisions.items():
             known = self._known.get((section_id, revision))
             if known is not None:
                 self._known.move_to_end((section_id, revision))
                 layouts[section_id] = known
-        missing = sorted(revisions.keys() - layouts.keys())
-        if missing:
-            (found,) = await pipeline.send(Statement(_LAYOUTS, (pipeline.organization_id, plain(missing))))
-            for section_id, revision, stored in found:
-                layouts[section_id] = self._remember(section_id, revision, Layout.from_json(stored))
-        return {section_id: Seating(layout=layouts[section_id], taken=bitmap) for section_id, bitmap in taken.items()}
+        return layouts
 
     def _remember(self, section_id: str, revision: int, layout: Layout) -> Layout:
         """Keep a layout, and let those go that were not used for longest."""

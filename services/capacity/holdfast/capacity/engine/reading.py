@@ -76,14 +76,12 @@ FROM unnest($3::text[], $4::text[]) AS w (customer_id, price_tier_id) CROSS JOIN
 JOIN capacity.sale_lines l ON l.organization_id = $1 AND l.sale_id = s.id AND l.price_tier_id = w.price_tier_id"""
 # Of a section: holds whose time is over, oldest first; and when the first hold that lives on
 # ends, of those whose places then go to sale.
-_EXPIRED: Final = f"""
-{rows.HOLDS} WHERE h.organization_id = $1 AND h.id = ANY (ARRAY (
+_EXPIRED: Final = rows.holds_by("""
   SELECT e.id FROM capacity.holds e
   WHERE e.organization_id = $1 AND e.event_id = $2 AND e.state IN ('ACTIVE', 'PENDING') AND e.expire_time <= $4
     AND (SELECT true FROM capacity.hold_lines o
          WHERE o.organization_id = $1 AND o.hold_id = e.id AND o.section_id = $3 LIMIT 1)
-  ORDER BY e.expire_time, e.id LIMIT $5))
-{rows.HOLDS_ORDER}"""
+  ORDER BY e.expire_time, e.id LIMIT $5""")
 _EXPIRED_OF_BLOCK: Final = _EXPIRED.replace("o.section_id = $3", "o.block_id = $3")
 _NEXT_EXPIRY: Final = """
 SELECT h.expire_time FROM capacity.holds h
@@ -92,12 +90,12 @@ WHERE h.organization_id = $1 AND h.event_id = $2 AND h.state IN ('ACTIVE', 'PEND
        WHERE o.organization_id = $1 AND o.hold_id = h.id AND o.section_id = $3
           AND o.block_id IS NULL LIMIT 1)
 ORDER BY h.expire_time, h.id LIMIT 1"""
-_EXPIRED_OF_SEATS: Final = f"""
-{rows.HOLDS} WHERE h.organization_id = $1 AND h.id = ANY (ARRAY (
-  SELECT c.hold_id FROM capacity.seat_claims c
-  WHERE c.organization_id = $1 AND c.section_id = $3 AND c.seat_index = ANY ($5::integer[])))
-  AND h.event_id = $2 AND h.state IN ('ACTIVE', 'PENDING') AND h.expire_time <= $4
-{rows.HOLDS_ORDER}"""
+_EXPIRED_OF_SEATS: Final = rows.holds_by(
+    """
+  SELECT DISTINCT c.hold_id FROM capacity.seat_claims c
+  WHERE c.organization_id = $1 AND c.section_id = $3 AND c.seat_index = ANY ($5::integer[])""",
+    only="h.event_id = $2 AND h.state IN ('ACTIVE', 'PENDING') AND h.expire_time <= $4",
+)
 
 _CONTROLS_REMEMBERED_MAX: Final = 1_000
 NO_SEATS: Final[dict[str, set[str]]] = {}

@@ -14,6 +14,7 @@ from holdfast.capacity.store import batch_writes as writes
 from holdfast.capacity.store.arrays import plain, texts
 from holdfast.common import telemetry
 from holdfast.common.database import Statement
+from holdfast.common.idempotency import KEY_RETENTION
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,10 +35,11 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
 ORDER BY k.caller, k.rpc, k.request_id"""
 # The table stays bounded by the rate of requests without a cleaner that would have to see all organizations.
 _FORGET_KEYS: Final = """
-DELETE FROM capacity.requests r WHERE r.organization_id = $1 AND r.ctid = ANY (ARRAY (
-  SELECT o.ctid FROM capacity.requests o
-  WHERE o.organization_id = $1 AND o.create_time < clock_timestamp() - interval '48 hours'
-  ORDER BY o.create_time LIMIT $2 FOR UPDATE SKIP LOCKED))"""
+DELETE FROM capacity.requests r USING (
+  SELECT o.caller, o.rpc, o.request_id FROM capacity.requests o
+  WHERE o.organization_id = $1 AND o.create_time < $2
+  ORDER BY o.create_time LIMIT $3 FOR UPDATE SKIP LOCKED) f
+WHERE r.organization_id = $1 AND r.caller = f.caller AND r.rpc = f.rpc AND r.request_id = f.request_id"""
 _FORGOTTEN_PER_KEY: Final = 2
 
 _VOIDS: Final = """
@@ -159,7 +161,7 @@ def _keys(unit: Unit) -> list[Statement]:
     organization_id = unit.inventory.organization_id
     names, values = list(unit.new_keys), list(unit.new_keys.values())
     return [
-        Statement(_FORGET_KEYS, (organization_id, _FORGOTTEN_PER_KEY * len(names))),
+        Statement(_FORGET_KEYS, (organization_id, unit.inventory.at - KEY_RETENTION, _FORGOTTEN_PER_KEY * len(names))),
         Statement(
             _KEYS,
             (

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from holdfast.capacity.domain.attributes import focused
 from holdfast.capacity.domain.blocking import BLOCKS_MAX, delete, set_buffer
 from holdfast.capacity.domain.controls import EventState
+from holdfast.capacity.domain.etags import check_etag
 from holdfast.capacity.domain.inventory import TidyFirst
 from holdfast.capacity.domain.planning import check_maxima
 from holdfast.capacity.domain.sections import Counters, Section, SectionKind
 from holdfast.capacity.operations.access import event_not_found, section_not_found
+from holdfast.capacity.operations.layouts import store_layout
 from holdfast.capacity.store import sections as store
 from holdfast.capacity.store import snapshots
 from holdfast.common.errors import DomainError, FieldViolation, Reason, invalid
@@ -128,6 +131,8 @@ class CreateSections:
 
 def _section(inventory: Inventory, wanted: NewSection) -> Section:
     settings = {"schedule_id": None, **wanted.settings}
+    if settings.pop("focal_point", None) is not None:
+        raise invalid(f"{wanted.field}.focal_point", "only a section with seats has one")
     check_date(inventory, settings["schedule_id"])
     if settings.get("kind") is SectionKind.SEATED:
         raise invalid(f"{wanted.field}.kind", "seated sections are made together with their seats")
@@ -173,10 +178,7 @@ class UpdateSection:
         section = inventory.section(self.section_id)
         if unit.replayed(self.key) is not None:
             return SectionsMade((self.section_id,), inventory.version, replayed=True)
-        if self.etag and self.etag != section.etag:
-            raise DomainError(
-                Reason.ETAG_MISMATCH, "the section changed since it was read", metadata={"etag": section.etag}
-            )
+        check_etag(section.etag, self.etag, "section")
         before = section.counters.total
         total = before if self.total is None else self.total
         if section.seated and total != before:
@@ -186,18 +188,26 @@ class UpdateSection:
             inventory.reclaim(self.section_id, before - total)
             if total < section.counters.committed and inventory.untidied(self.section_id):
                 raise TidyFirst(inventory.event_id)
+        settings = dict(self.settings)
+        layout = None
+        if "focal_point" in settings:
+            layout = focused(inventory, section, settings.pop("focal_point"))
+            settings["layout_revision"] = layout.revision if layout else section.layout_revision
         changed = replace(
             section,
             counters=replace(section.counters, total=total),
             revision=section.revision + 1,
             update_time=inventory.at,
-            **self.settings,
+            **settings,
         ).checked()
         check_name(inventory.standing_sections, changed)
         if total > before:
             # A venue that became smaller binds what grows, not what is there.
             check_maxima(inventory, [changed])
         inventory.put_section(changed)
+        if layout is not None:
+            inventory.seatings[self.section_id].layout = layout
+            store_layout(unit, self.section_id)
         unit.record(self.key, self.section_id)
         return SectionsMade((self.section_id,), inventory.next_version)
 

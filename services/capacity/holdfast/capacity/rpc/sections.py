@@ -10,6 +10,7 @@ from holdfast.api.capacity.v1 import section_service_pb2 as pb
 from holdfast.api.common.v1 import pagination_pb2
 from holdfast.capacity import convert
 from holdfast.capacity.availability_messages import refusal_message
+from holdfast.capacity.convert_seating import focal_point_of
 from holdfast.capacity.domain.blocks import Act
 from holdfast.capacity.domain.placing import LineRequest
 from holdfast.capacity.domain.sections import SectionKind
@@ -42,6 +43,8 @@ def settings_of(section: section_pb2.Section, names: Iterable[str]) -> dict[str,
         elif name == "kind":
             kind = section_pb2.Section.Kind.Name(section.kind)
             settings[name] = SectionKind.GENERAL if kind == "KIND_UNSPECIFIED" else SectionKind(kind)
+        elif name == "focal_point":
+            settings[name] = focal_point_of(section.focal_point) if section.HasField("focal_point") else None
         elif section.HasField(name):  # type: ignore[arg-type]  # names of the message's own fields
             settings[name] = getattr(section, name)
         elif name in _DEFAULTS:

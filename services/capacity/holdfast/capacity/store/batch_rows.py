@@ -1,8 +1,8 @@
 """What a batch reads: queries for many ids at once, and rows as domain values.
 
-`$1` is the organization and `$2` the event wherever both are there. Sets of ids are arrays that are made first
-(`= ANY (ARRAY (…))`), and look-ups for each of many keys stand in a LATERAL of their own (`OFFSET 0`): so the planner
-finds rows by their keys, whatever it believes of the tables' sizes.
+`$1` is the organization and `$2` the event wherever both are there. What belongs to each of many keys is looked up in
+a LATERAL of its own (`OFFSET 0`), which leaves the planner no other way than from the key to the rows. Joined in the
+plain way, tables that are small when the plan is made are read as a whole, and still are when they have grown.
 """
 
 from __future__ import annotations
@@ -71,47 +71,70 @@ FROM capacity.sections s WHERE s.organization_id = $1 AND s.event_id = $2"""
 SECTIONS_ALL: Final = f"{_SECTION} AND (s.delete_time IS NULL OR s.id = ANY ($3::text[]))"
 # A deleted section is read as one; what looks for sections by their ids says that it is not there.
 SECTIONS: Final = f"{_SECTION} AND s.id = ANY ($3::text[])"
-# The sections of `$3`, and those of the holds of `$4`, the sales of `$5` and the blocks of `$6`.
-SECTIONS_OF: Final = f"""{_SECTION} AND (
-  s.id = ANY ($3::text[]) OR s.id IN (
-    SELECT l.section_id FROM capacity.hold_lines l WHERE l.organization_id = $1 AND l.hold_id = ANY ($4::text[])
-    UNION ALL
-    SELECT l.section_id FROM capacity.sale_lines l WHERE l.organization_id = $1 AND l.sale_id = ANY ($5::text[])
-    UNION ALL
-    SELECT b.section_id FROM capacity.blocks b WHERE b.organization_id = $1 AND b.id = ANY ($6::text[])))"""
 
-HOLDS: Final = f"""
+
+def _each(table: str, name: str, *, key: str, of: str) -> str:
+    """Join what belongs to each row that is there already, looked up by its key and in no other way."""
+    return (
+        f"CROSS JOIN LATERAL (SELECT o.* FROM capacity.{table} o "
+        f"WHERE o.organization_id = $1 AND o.{key} = {of} OFFSET 0) {name}"
+    )
+
+
+def holds_by(ids: str, *, only: str = "true") -> str:
+    """Give the query of holds `h` with their lines `l`, of the ids that a query gives, each once."""
+    return f"""
 SELECT {_columns("h", _HoldRow._fields)}, {_columns("l", _LineRow._fields)}
-FROM capacity.holds h JOIN capacity.hold_lines l ON l.organization_id = $1 AND l.hold_id = h.id"""
-HOLDS_ORDER: Final = "ORDER BY h.id, l.number"
-HOLDS_BY_ID: Final = f"""{HOLDS}
-WHERE h.organization_id = $1 AND h.event_id = $2 AND h.id = ANY ($3::text[]) {HOLDS_ORDER}"""
+FROM ({ids}) AS w (id) {_each("holds", "h", key="id", of="w.id")} {_each("hold_lines", "l", key="hold_id", of="h.id")}
+WHERE {only} ORDER BY h.id, l.number"""
+
+
+def sales_by(ids: str, *, only: str = "true") -> str:
+    """Give the query of sales `s` with their lines `l`, of the ids that a query gives, each once."""
+    return f"""
+SELECT {_sale_columns()}
+FROM ({ids}) AS w (id) {_each("sales", "s", key="id", of="w.id")} {_each("sale_lines", "l", key="sale_id", of="s.id")}
+WHERE {only} ORDER BY s.id, l.number"""
+
+
+def _of_lines(column: str, table: str, *, owner: str, ids: str) -> str:
+    """Give an array of what the lines of many holds or sales name."""
+    return (
+        f"ARRAY (SELECT l.{column} FROM unnest({ids}::text[]) AS w (id) {_each(table, 'l', key=owner, of='w.id')} "
+        f"WHERE l.{column} IS NOT NULL)"
+    )
+
+
+# The sections of `$3`, and those of the holds of `$4`, the sales of `$5` and the blocks of `$6`.
+SECTIONS_OF: Final = f"""{_SECTION} AND s.id = ANY ($3::text[]
+  || {_of_lines("section_id", "hold_lines", owner="hold_id", ids="$4")}
+  || {_of_lines("section_id", "sale_lines", owner="sale_id", ids="$5")}
+  || {_of_lines("section_id", "blocks", owner="id", ids="$6")})"""
+
+HOLDS_BY_ID: Final = holds_by("SELECT unnest($3::text[])", only="h.event_id = $2")
 # Not of the event only: a key belongs to its caller, whatever event it came for first. The empty id names the index.
-HOLDS_BY_KEY: Final = f"""{HOLDS}
-WHERE h.organization_id = $1 AND h.id = ANY (ARRAY (
-  SELECT o.id FROM unnest($2::text[], $3::text[]) AS k (placed_by, request_id) CROSS JOIN LATERAL (
-    SELECT r.id FROM capacity.holds r
-    WHERE r.organization_id = $1 AND r.placed_by = k.placed_by AND r.request_id = k.request_id AND r.request_id <> ''
-    OFFSET 0) o)) {HOLDS_ORDER}"""
+HOLDS_BY_KEY: Final = holds_by("""
+  SELECT r.id FROM unnest($2::text[], $3::text[]) AS k (placed_by, request_id) CROSS JOIN LATERAL (
+    SELECT o.id FROM capacity.holds o
+    WHERE o.organization_id = $1 AND o.placed_by = k.placed_by AND o.request_id = k.request_id AND o.request_id <> ''
+    OFFSET 0) r""")
 
 # The sales of `$3`, and those that confirming the holds of `$4` made.
-SALES: Final = f"""
-SELECT {_sale_columns()}
-FROM capacity.sales s JOIN capacity.sale_lines l ON l.organization_id = $1 AND l.sale_id = s.id"""
-SALES_ORDER: Final = "ORDER BY s.id, l.number"
-SALES_OF: Final = f"""{SALES}
-WHERE s.organization_id = $1 AND s.event_id = $2 AND s.id = ANY ($3::text[] || ARRAY (
-  SELECT o.id FROM capacity.sales o WHERE o.organization_id = $1 AND o.hold_id = ANY ($4::text[]))) {SALES_ORDER}"""
+SALES_OF: Final = sales_by(
+    f"""
+  SELECT unnest($3::text[])
+  UNION SELECT c.id FROM unnest($4::text[]) AS k (id) {_each("sales", "c", key="hold_id", of="k.id")}""",
+    only="s.event_id = $2",
+)
 
 _BLOCK: Final = f"""
 SELECT {_columns("b", _BlockRow._fields)}
 FROM capacity.blocks b WHERE b.organization_id = $1 AND b.event_id = $2"""
 BLOCKS_STANDING: Final = f"{_BLOCK} AND b.section_id = $3 AND b.end_time IS NULL ORDER BY b.id LIMIT $4"
 # The blocks of `$3`, and those that the holds of `$4` and the sales of `$5` were placed from.
-BLOCKS_OF: Final = f"""{_BLOCK} AND (b.id = ANY ($3::text[]) OR b.id IN (
-  SELECT l.block_id FROM capacity.hold_lines l WHERE l.organization_id = $1 AND l.hold_id = ANY ($4::text[])
-  UNION ALL
-  SELECT l.block_id FROM capacity.sale_lines l WHERE l.organization_id = $1 AND l.sale_id = ANY ($5::text[])))"""
+BLOCKS_OF: Final = f"""{_BLOCK} AND b.id = ANY ($3::text[]
+  || {_of_lines("block_id", "hold_lines", owner="hold_id", ids="$4")}
+  || {_of_lines("block_id", "sale_lines", owner="sale_id", ids="$5")})"""
 
 
 def _grouped(found: Iterable[tuple[Any, ...]]) -> Iterable[list[tuple[Any, ...]]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredInventory:
-    """The row, and the moment `at` which it was read: the database's clock, never before the last change.
+    """The row, and the moment `at` which it was read: the database's clock, never before the last change `changed_at`.
 
     `controls` are the bytes of the EventControls message. `due_time` is when something is due, None = nothing;
     `voided` whether voids are open.
@@ -29,6 +29,7 @@ class StoredInventory:
 
     event_id: str
     version: int
+    changed_at: datetime
     at: datetime
     controls: bytes
     counters: Counters
@@ -67,6 +68,7 @@ async def read(transaction: Transaction, event_id: str) -> StoredInventory | Non
     return StoredInventory(
         event_id=row.event_id,
         version=row.version,
+        changed_at=row.last_change_time,
         at=row.at,
         controls=bytes(row.controls),
         counters=counters_of(row),

@@ -7,11 +7,13 @@ from typing import Final
 from holdfast.capacity.store import batch_rows as rows
 from holdfast.common.database import Statement
 
-_HOLD: Final = f"""{rows.HOLDS}
-WHERE h.organization_id = $1 AND h.event_id = $2 AND h.replaces_hold_id = $3 {rows.HOLDS_ORDER}"""
-_SALE: Final = f"""{rows.SALES}
-JOIN capacity.holds h ON h.organization_id = $1 AND h.event_id = $2 AND h.id = s.hold_id
-WHERE s.organization_id = $1 AND h.replaces_hold_id = $3 {rows.SALES_ORDER}"""
+_REPLACING: Final = """
+  SELECT o.id FROM capacity.holds o
+  WHERE o.organization_id = $1 AND o.event_id = $2 AND o.replaces_hold_id = $3"""
+_HOLD: Final = rows.holds_by(_REPLACING)
+_SALE: Final = rows.sales_by("""
+  SELECT c.id FROM capacity.sales c JOIN capacity.holds o ON o.organization_id = $1 AND o.id = c.hold_id
+  WHERE c.organization_id = $1 AND o.event_id = $2 AND o.replaces_hold_id = $3""")
 
 
 def of_hold(organization_id: str, event_id: str, hold_id: str) -> tuple[Statement, Statement]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import any_, or_, select
 
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.common.database import Transaction
+
+
+HOLDERS: Final = """
+SELECT c.seat_index, c.hold_id FROM capacity.seat_claims c
+WHERE c.organization_id = $1 AND c.section_id = $2 AND c.seat_index = ANY ($3::integer[]) AND c.hold_id IS NOT NULL"""
+"""Which hold has each of some seats, as the rows say."""
 
 
 async def ended(transaction: Transaction, section_id: str, at: datetime) -> list[int]:

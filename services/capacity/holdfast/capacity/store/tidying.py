@@ -18,23 +18,18 @@ if TYPE_CHECKING:
 _LIVE: Final = """SELECT e.id FROM capacity.holds e
   WHERE e.organization_id = $1 AND e.event_id = $2 AND e.state IN ('ACTIVE', 'PENDING')"""
 _OLDEST: Final = "ORDER BY e.expire_time, e.id LIMIT"
-_EXPIRED: Final = f"""{rows.HOLDS}
-WHERE h.organization_id = $1
-  AND h.id = ANY (ARRAY ({_LIVE} AND e.expire_time <= $3 {_OLDEST} $4)) {rows.HOLDS_ORDER}"""
-_ENDED: Final = f"""{rows.HOLDS}
-WHERE h.organization_id = $1
-  AND h.id = ANY (ARRAY ({_LIVE} AND e.placed_version <= $3 AND (e.state = 'ACTIVE' OR $4)
+_EXPIRED: Final = rows.holds_by(f"{_LIVE} AND e.expire_time <= $3 {_OLDEST} $4")
+_ENDED: Final = rows.holds_by(f"""{_LIVE} AND e.placed_version <= $3 AND (e.state = 'ACTIVE' OR $4)
     AND ($5 = '' OR (SELECT true FROM capacity.hold_lines o
                      WHERE o.organization_id = $1 AND o.hold_id = e.id AND o.schedule_id = $5 LIMIT 1))
-    {_OLDEST} $6)) {rows.HOLDS_ORDER}"""
-_CANCELLED: Final = f"""{rows.SALES}
-WHERE s.organization_id = $1 AND s.id = ANY (ARRAY (
+    {_OLDEST} $6""")
+_CANCELLED: Final = rows.sales_by("""
   SELECT c.id FROM capacity.sales c
   WHERE c.organization_id = $1 AND c.event_id = $2 AND c.placed_version <= $3
     AND (SELECT true FROM capacity.sale_lines o
          WHERE o.organization_id = $1 AND o.sale_id = c.id AND NOT o.cancelled
            AND ($4 = '' OR o.schedule_id = $4) LIMIT 1)
-  ORDER BY c.id LIMIT $5)) {rows.SALES_ORDER}"""
+  ORDER BY c.id LIMIT $5""")
 _NEXT_EXPIRY: Final = """
 SELECT e.expire_time FROM capacity.holds e
 WHERE e.organization_id = $1 AND e.event_id = $2 AND e.state IN ('ACTIVE', 'PENDING') AND e.expire_time > $3

@@ -135,7 +135,7 @@ class Section(_message.Message):
 
     @_builtins.property
     def focal_point(self) -> _seat_layout_pb2.FocalPoint:
-        """Where the best seats of a seated section look at; absent = the front row is best."""
+        """Where the best seats of a seated section look at; absent = the front row is best. A section without seats has none."""
 
     def __init__(
         self,

@@ -280,9 +280,12 @@ class SectionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetSeatAttributes(self, request, context):
-        """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state and holds stay as
-        they are. All seats or none, one commit; conditional with `etag`. Idempotent by `request_id`.
-        Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state, labels and holds
+        stay as they are. While somebody holds or has bought a seat it neither becomes a wheelchair place or a companion
+        seat nor stops being one; what only describes it changes at any time. All seats or none, one commit; conditional
+        with `etag`. What changes nothing makes no version. Idempotent by `request_id`.
+        Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, SEATS_TAKEN (naming them), ETAG_MISMATCH, VALIDATION_FAILED,
+        IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

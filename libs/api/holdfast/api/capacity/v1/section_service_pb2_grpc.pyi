@@ -127,9 +127,12 @@ class SectionServiceStub:
     2 s, it is read anew. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
     """
     SetSeatAttributes: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.SetSeatAttributesRequest, _section_service_pb2.SetSeatAttributesResponse]
-    """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state and holds stay as
-    they are. All seats or none, one commit; conditional with `etag`. Idempotent by `request_id`.
-    Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state, labels and holds
+    stay as they are. While somebody holds or has bought a seat it neither becomes a wheelchair place or a companion
+    seat nor stops being one; what only describes it changes at any time. All seats or none, one commit; conditional
+    with `etag`. What changes nothing makes no version. Idempotent by `request_id`.
+    Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, SEATS_TAKEN (naming them), ETAG_MISMATCH, VALIDATION_FAILED,
+    IDEMPOTENCY_KEY_REUSED.
     """
     SetBuffer: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.SetBufferRequest, _section_service_pb2.SetBufferResponse]
     """Sets how many places of a section are kept back as a safety margin. They count as blocked and belong to no block.
@@ -258,9 +261,12 @@ class SectionServiceAsyncStub(SectionServiceStub):
     2 s, it is read anew. Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
     """
     SetSeatAttributes: _aio.UnaryUnaryMultiCallable[_section_service_pb2.SetSeatAttributesRequest, _section_service_pb2.SetSeatAttributesResponse]  # type: ignore[assignment]
-    """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state and holds stay as
-    they are. All seats or none, one commit; conditional with `etag`. Idempotent by `request_id`.
-    Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state, labels and holds
+    stay as they are. While somebody holds or has bought a seat it neither becomes a wheelchair place or a companion
+    seat nor stops being one; what only describes it changes at any time. All seats or none, one commit; conditional
+    with `etag`. What changes nothing makes no version. Idempotent by `request_id`.
+    Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, SEATS_TAKEN (naming them), ETAG_MISMATCH, VALIDATION_FAILED,
+    IDEMPOTENCY_KEY_REUSED.
     """
     SetBuffer: _aio.UnaryUnaryMultiCallable[_section_service_pb2.SetBufferRequest, _section_service_pb2.SetBufferResponse]  # type: ignore[assignment]
     """Sets how many places of a section are kept back as a safety margin. They count as blocked and belong to no block.
@@ -464,9 +470,12 @@ class SectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _section_service_pb2.SetSeatAttributesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_section_service_pb2.SetSeatAttributesResponse, _abc.Awaitable[_section_service_pb2.SetSeatAttributesResponse]]:
-        """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state and holds stay as
-        they are. All seats or none, one commit; conditional with `etag`. Idempotent by `request_id`.
-        Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, ETAG_MISMATCH, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        """Changes what seats are: wheelchair place, companion seat, restricted view, category. Their state, labels and holds
+        stay as they are. While somebody holds or has bought a seat it neither becomes a wheelchair place or a companion
+        seat nor stops being one; what only describes it changes at any time. All seats or none, one commit; conditional
+        with `etag`. What changes nothing makes no version. Idempotent by `request_id`.
+        Fails with SECTION_NOT_FOUND, SEAT_NOT_FOUND, SEATS_TAKEN (naming them), ETAG_MISMATCH, VALIDATION_FAILED,
+        IDEMPOTENCY_KEY_REUSED.
         """
 
     @_abc_1.abstractmethod

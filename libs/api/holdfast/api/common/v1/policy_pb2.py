@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#holdfast/api/common/v1/policy.proto\x12\x16holdfast.api.common.v1\x1a google/protobuf/descriptor.proto\"T\n\x06Policy\x12\x12\n\npermission\x18\x01 \x01(\t\x12\x0e\n\x06public\x18\x02 \x01(\x08\x12\x0f\n\x07\x63\x61llers\x18\x03 \x03(\t\x12\x15\n\rno_request_id\x18\x04 \x01(\t\"\xc1\x01\n\x04Rest\x12\x10\n\x08location\x18\x01 \x01(\t\x12\x12\n\nno_content\x18\x02 \x01(\x08\x12?\n\x0crevalidation\x18\x03 \x01(\x0e\x32).holdfast.api.common.v1.Rest.Revalidation\x12\x0e\n\x06shared\x18\x04 \x01(\x08\"B\n\x0cRevalidation\x12\x1c\n\x18REVALIDATION_UNSPECIFIED\x10\x00\x12\n\n\x06STRONG\x10\x01\x12\x08\n\x04WEAK\x10\x02\"R\n\tFieldHint\x12\x0f\n\x07instead\x18\x01 \x01(\t\x12\x10\n\x08\x66ormerly\x18\x02 \x03(\t\x12\x11\n\tnot_built\x18\x03 \x01(\x08\x12\x0f\n\x07\x64\x65\x63imal\x18\x04 \x01(\x08\"\x85\x01\n\x0bPublication\x12\x11\n\taggregate\x18\x01 \x01(\t\x12\x10\n\x08id_field\x18\x02 \x01(\t\x12\x15\n\rversion_field\x18\x03 \x01(\t\x12\x11\n\tconsumers\x18\x04 \x03(\t\x12\x10\n\x08\x63\x61tch_up\x18\x05 \x01(\t\x12\x15\n\rwithout_event\x18\x06 \x01(\x08:P\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\x85\x97\x03 \x01(\x0b\x32\x1e.holdfast.api.common.v1.Policy:L\n\x04rest\x12\x1e.google.protobuf.MethodOptions\x18\x86\x97\x03 \x01(\x0b\x32\x1c.holdfast.api.common.v1.Rest:P\n\x04hint\x12\x1d.google.protobuf.FieldOptions\x18\x87\x97\x03 \x01(\x0b\x32!.holdfast.api.common.v1.FieldHint:[\n\x0bpublication\x12\x1f.google.protobuf.MessageOptions\x18\x88\x97\x03 \x01(\x0b\x32#.holdfast.api.common.v1.Publicationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#holdfast/api/common/v1/policy.proto\x12\x16holdfast.api.common.v1\x1a google/protobuf/descriptor.proto\"T\n\x06Policy\x12\x12\n\npermission\x18\x01 \x01(\t\x12\x0e\n\x06public\x18\x02 \x01(\x08\x12\x0f\n\x07\x63\x61llers\x18\x03 \x03(\t\x12\x15\n\rno_request_id\x18\x04 \x01(\t\"\xc1\x01\n\x04Rest\x12\x10\n\x08location\x18\x01 \x01(\t\x12\x12\n\nno_content\x18\x02 \x01(\x08\x12?\n\x0crevalidation\x18\x03 \x01(\x0e\x32).holdfast.api.common.v1.Rest.Revalidation\x12\x0e\n\x06shared\x18\x04 \x01(\x08\"B\n\x0cRevalidation\x12\x1c\n\x18REVALIDATION_UNSPECIFIED\x10\x00\x12\n\n\x06STRONG\x10\x01\x12\x08\n\x04WEAK\x10\x02\" \n\tStreaming\x12\x13\n\x0bseconds_max\x18\x01 \x01(\x05\"R\n\tFieldHint\x12\x0f\n\x07instead\x18\x01 \x01(\t\x12\x10\n\x08\x66ormerly\x18\x02 \x03(\t\x12\x11\n\tnot_built\x18\x03 \x01(\x08\x12\x0f\n\x07\x64\x65\x63imal\x18\x04 \x01(\x08\"\x85\x01\n\x0bPublication\x12\x11\n\taggregate\x18\x01 \x01(\t\x12\x10\n\x08id_field\x18\x02 \x01(\t\x12\x15\n\rversion_field\x18\x03 \x01(\t\x12\x11\n\tconsumers\x18\x04 \x03(\t\x12\x10\n\x08\x63\x61tch_up\x18\x05 \x01(\t\x12\x15\n\rwithout_event\x18\x06 \x01(\x08:P\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\x85\x97\x03 \x01(\x0b\x32\x1e.holdfast.api.common.v1.Policy:L\n\x04rest\x12\x1e.google.protobuf.MethodOptions\x18\x86\x97\x03 \x01(\x0b\x32\x1c.holdfast.api.common.v1.Rest:V\n\tstreaming\x12\x1e.google.protobuf.MethodOptions\x18\x89\x97\x03 \x01(\x0b\x32!.holdfast.api.common.v1.Streaming:P\n\x04hint\x12\x1d.google.protobuf.FieldOptions\x18\x87\x97\x03 \x01(\x0b\x32!.holdfast.api.common.v1.FieldHint:[\n\x0bpublication\x12\x1f.google.protobuf.MessageOptions\x18\x88\x97\x03 \x01(\x0b\x32#.holdfast.api.common.v1.Publicationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REST']._serialized_end=377
   _globals['_REST_REVALIDATION']._serialized_start=311
   _globals['_REST_REVALIDATION']._serialized_end=377
-  _globals['_FIELDHINT']._serialized_start=379
-  _globals['_FIELDHINT']._serialized_end=461
-  _globals['_PUBLICATION']._serialized_start=464
-  _globals['_PUBLICATION']._serialized_end=597
+  _globals['_STREAMING']._serialized_start=379
+  _globals['_STREAMING']._serialized_end=411
+  _globals['_FIELDHINT']._serialized_start=413
+  _globals['_FIELDHINT']._serialized_end=495
+  _globals['_PUBLICATION']._serialized_start=498
+  _globals['_PUBLICATION']._serialized_end=631
 # @@protoc_insertion_point(module_scope)

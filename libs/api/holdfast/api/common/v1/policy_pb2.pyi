@@ -129,6 +129,31 @@ class Rest(_message.Message):
 Global___Rest: _TypeAlias = Rest  # noqa: Y015
 
 @_typing.final
+class Streaming(_message.Message):
+    """How an RPC that answers a stream goes on after what there was to say at first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECONDS_MAX_FIELD_NUMBER: _builtins.int
+    seconds_max: _builtins.int
+    """It goes on until its caller leaves, and ends without an error after so many seconds, or sooner when the service
+    stops: callers call again. They need no deadline. How many of these one process serves, and how many of them to one
+    caller, is bounded apart from other calls; one more fails with OVERLOADED.
+    """
+    def __init__(
+        self,
+        *,
+        seconds_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seconds_max", b"seconds_max"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Streaming: _TypeAlias = Streaming  # noqa: Y015
+
+@_typing.final
 class FieldHint(_message.Message):
     """What JSON clients are told about a field."""
 
@@ -214,12 +239,15 @@ Global___Publication: _TypeAlias = Publication  # noqa: Y015
 
 POLICY_FIELD_NUMBER: _builtins.int
 REST_FIELD_NUMBER: _builtins.int
+STREAMING_FIELD_NUMBER: _builtins.int
 HINT_FIELD_NUMBER: _builtins.int
 PUBLICATION_FIELD_NUMBER: _builtins.int
 policy: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Policy]
 """Who may call."""
 rest: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Rest]
 """How REST answers."""
+streaming: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Streaming]
+"""How a stream goes on."""
 hint: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldHint]
 """What JSON clients are told."""
 publication: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___Publication]
