@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
-SERVICES = ("gateway", "capacity", "pricing")
+SERVICES = ("gateway", "capacity", "pricing", "events")
 SAMPLES_A_SECOND = 100
 STOP_SECONDS = 20.0
 SHOWN = 40

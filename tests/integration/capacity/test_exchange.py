@@ -127,7 +127,7 @@ async def test_a_taken_seat_is_named_and_nothing_changes(capacity: Capacity) -> 
         (part("A-1"), {"quantity": 1, "price_tier_id": new_id()}, Reason.PRICE_TIER_NOT_FOUND, {}),
         (part("A-1"), {"quantity": 1, "block_id": new_id()}, Reason.BLOCK_NOT_FOUND, {}),
         (part("A-1"), {"seats": labels("A-1")}, Reason.SEAT_NOT_FOUND, {}),
-        (part("A-1"), {"best_available": {"quantity": 1}}, Reason.NOT_BUILT_YET, {}),
+        (part("A-1"), {"best_available": {"quantity": 1}}, Reason.VALIDATION_FAILED, "take_lines[0].best_available"),
     ],
 )
 async def test_what_cannot_be_exchanged(

@@ -141,8 +141,8 @@ async def test_published_but_not_marked_is_published_again_and_dropped_by_its_id
     organization_id, note_id = new_id(), new_id()
     await make(service, organization_id, note_id, 5)
     async with connected(nats_server.url) as messaging:
-        waiting = await relay_database.run(lambda each: SOURCE.pending(each, 100), organization_id=None)
-        await messaging.publish(waiting)  # and here the process dies, before the mark
+        (waiting,) = await relay_database.run_statements(SOURCE.pending(100), organization_id=None)
+        await messaging.publish([SOURCE.message(row) for row in waiting])  # and here the process dies, before the mark
     assert await pending(admin) == 5
     async with relaying(database, nats_server.url):
         await all_published(admin)

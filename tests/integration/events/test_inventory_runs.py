@@ -50,8 +50,8 @@ async def applied(events: Events, changes: list[InventoryChange]) -> Applied:
     )
     await database.start()
     try:
-        return await database.run(
-            lambda transaction: apply_changes(transaction, changes, now=datetime.now(UTC)),
+        return await database.run_pipeline(
+            lambda pipeline: apply_changes(pipeline, changes, now=datetime.now(UTC)),
             organization_id=events.organization_id,
         )
     finally:

@@ -19,7 +19,7 @@ from holdfast.common import positions, streams, telemetry
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.message import IncomingMessage, PoisonMessage
 from holdfast.common.pulling import BATCH, ConsumerMissingError, pulling
-from holdfast.common.tasks import pause, rest_seconds
+from holdfast.common.tasks import REST_SECONDS, pause
 
 if TYPE_CHECKING:
     from holdfast.common.messaging import Consumer, Messaging
@@ -82,15 +82,12 @@ class Consuming:
         await streams.declare_consumer(
             client.jetstream(), consumer.stream, name=consumer.name, subjects=consumer.subjects
         )
-        loop = asyncio.get_running_loop()
         async with pulling(client, stream=consumer.stream, consumer=consumer.name, stop=stop) as pull:
             while not stop.is_set():
                 batch = await pull.take()
-                began = loop.time()
                 await self._handle_all(batch, stop)
                 if consumer.run_handler is not None and 0 < len(batch) < BATCH:
-                    # Under load it rests longer than it works: what waits then is handled together.
-                    await pause(stop, rest_seconds(loop.time() - began))
+                    await pause(stop, REST_SECONDS)
 
     async def _handle_all(self, batch: list[Msg], stop: asyncio.Event) -> None:
         received = asyncio.get_running_loop().time()

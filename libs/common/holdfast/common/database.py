@@ -23,17 +23,18 @@ from holdfast.common.database_errors import (
     StartRefused,
     classify,
     is_retryable,
+    login_refused,
     overloaded,
     translated,
     unavailable,
 )
-from holdfast.common.database_exchange import roll_back
-from holdfast.common.database_pipeline import Pipeline, Statement
+from holdfast.common.database_exchange import Rows, Sender, Statement, roll_back
+from holdfast.common.database_pipeline import Pipeline
 from holdfast.common.database_transaction import Transaction, begin, checked_organization, driver_of
 from holdfast.common.metrics import Metrics
 from holdfast.common.roles import checked_name
 
-__all__ = ["Database", "Pipeline", "StartRefused", "Statement", "Transaction"]
+__all__ = ["Database", "Pipeline", "Rows", "Sender", "StartRefused", "Statement", "Transaction"]
 
 T = TypeVar("T")
 _LOG = structlog.get_logger("holdfast.database")
@@ -44,7 +45,6 @@ _CLEANUP_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 20.0
 _RETRY_PAUSE_SECONDS: Final = 0.03
 _RETRY_PAUSE_SECONDS_MAX: Final = 1.0
-_LOGIN_REFUSED = ("28", "3D", "42501")
 _COMMIT: Final = Statement("COMMIT")
 
 
@@ -187,12 +187,7 @@ class Database:
         `organization_id=None` is for databases with `allow_cross_organization`. Raises DomainError
         DEPENDENCY_UNAVAILABLE or OVERLOADED; sqlalchemy.exc.IntegrityError and other faults of statements as they are.
         """
-        if organization_id is None:
-            if not self._cross:
-                message = f"{self._name} works inside one organization only"
-                raise ValueError(message)
-        else:
-            checked_organization(organization_id)
+        self._check(organization_id)
 
         def attempt(progress: _Progress) -> Coroutine[Any, Any, T]:
             return self._attempt(operation, organization_id, progress, snapshot=snapshot)
@@ -203,19 +198,38 @@ class Database:
         self,
         operation: Callable[[Pipeline], Awaitable[T]],
         *,
-        organization_id: str,
+        organization_id: str | None,
         deadline: float | None = None,
     ) -> T:
         """Like `run`, in as few round trips as the operation needs: BEGIN travels with the first, COMMIT with the last.
 
         The operation gets a Pipeline, sends statements together, and leaves in `last` those that travel with COMMIT.
         """
-        checked_organization(organization_id)
+        self._check(organization_id)
 
         def attempt(progress: _Progress) -> Coroutine[Any, Any, T]:
             return self._attempt_pipeline(operation, organization_id, progress)
 
         return await self._traced(attempt, deadline)
+
+    async def run_statements(self, *statements: Statement, organization_id: str | None) -> list[Rows]:
+        """Run statements that need nothing of each other's answers, in one transaction and one round trip.
+
+        Gives the rows of each. Otherwise like `run_pipeline`.
+        """
+
+        async def all_with_commit(pipeline: Pipeline) -> Pipeline:
+            pipeline.last.extend(statements)
+            return pipeline
+
+        return (await self.run_pipeline(all_with_commit, organization_id=organization_id)).answers
+
+    def _check(self, organization_id: str | None) -> None:
+        if organization_id is not None:
+            checked_organization(organization_id)
+        elif not self._cross:
+            message = f"{self._name} works inside one organization only"
+            raise ValueError(message)
 
     async def _traced(self, attempt: _Attempt[T], deadline: float | None) -> T:
         if not telemetry.is_recorded():
@@ -308,18 +322,18 @@ class Database:
             transaction = Transaction(connection, schema=self.schema, organization_id=organization_id)
             result = await operation(transaction)
             progress.committing = True
-            await self._commit(connection)
+            await self._commit(transaction)
             return result
 
     async def _attempt_pipeline(
-        self, operation: Callable[[Pipeline], Awaitable[T]], organization_id: str, progress: _Progress
+        self, operation: Callable[[Pipeline], Awaitable[T]], organization_id: str | None, progress: _Progress
     ) -> T:
         async with self._connection() as connection:
             pipeline = Pipeline(connection, schema=self.schema, organization_id=organization_id)
             result = await operation(pipeline)
             if pipeline.begun or pipeline.last:
                 progress.committing = True
-                await self._commit_pipeline(pipeline)
+                pipeline.answers = await self._commit(pipeline, *pipeline.last)
             return result
 
     @contextlib.asynccontextmanager
@@ -336,23 +350,17 @@ class Database:
             self._count("committed")
             await connection.close()
 
-    async def _commit_pipeline(self, pipeline: Pipeline) -> None:
+    async def _commit(self, transaction: Sender, *last: Statement) -> list[Rows]:
+        """Commit, with what travels along; gives the rows of that."""
         try:
             async with asyncio.timeout(self._commit_timeout_seconds):
-                await pipeline.send(*pipeline.last, _COMMIT)
+                return (await transaction.send(*last, _COMMIT))[:-1]
         except TimeoutError:
             raise CommitTimeoutError from None
 
     def _count(self, outcome: str) -> None:
         if self._metrics is not None:
             self._metrics.db_transactions_total.labels(outcome).inc()
-
-    async def _commit(self, connection: AsyncConnection) -> None:
-        try:
-            async with asyncio.timeout(self._commit_timeout_seconds):
-                await connection.commit()
-        except TimeoutError:
-            raise CommitTimeoutError from None
 
     async def _discard(self, connection: AsyncConnection) -> None:
         """Roll back and return the connection, or throw it away; the error under way is the one that counts."""
@@ -416,7 +424,7 @@ class Database:
                     return
             except DBAPIError as error:
                 state = error.orig.sqlstate if isinstance(error.orig, psycopg.Error) else None
-                refused = _login_refused(error, state)
+                refused = login_refused(error, state)
                 if refused is not None:
                     raise StartRefused(f"the database refuses the login of {self._name}: {refused}") from None
                 if not is_retryable(error):
@@ -425,14 +433,3 @@ class Database:
                     raise unavailable() from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
-
-
-def _login_refused(error: DBAPIError, state: str | None) -> str | None:
-    """Tell why a login failed for good. libpq gives no SQLSTATE for a failed connection, only the server's words."""
-    if state is not None:
-        return f"SQLSTATE {state}" if state.startswith(_LOGIN_REFUSED) else None
-    words = str(error.orig)
-    for sign in ("password authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied"):
-        if sign in words:
-            return sign
-    return None

@@ -14,6 +14,7 @@ __all__ = [
     "StartRefused",
     "classify",
     "is_retryable",
+    "login_refused",
     "overloaded",
     "translated",
     "unavailable",
@@ -25,6 +26,7 @@ _CONFLICTS = frozenset({"40001", "40P01"})
 _SHUTDOWNS = frozenset({"57P01", "57P02", "57P03", "25P03", "25P04"})
 _WAITED_TOO_LONG = frozenset({"55P03", "57014"})
 _READ_ONLY = "25006"
+_LOGIN_REFUSED = ("28", "3D", "42501")
 
 
 class Failure(Enum):
@@ -109,3 +111,14 @@ def translated(error: BaseException) -> DomainError | None:
             return unavailable()
         case None:
             return None
+
+
+def login_refused(error: DBAPIError, state: str | None) -> str | None:
+    """Tell why a login failed for good. libpq gives no SQLSTATE for a failed connection, only the server's words."""
+    if state is not None:
+        return f"SQLSTATE {state}" if state.startswith(_LOGIN_REFUSED) else None
+    words = str(error.orig)
+    for sign in ("password authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied"):
+        if sign in words:
+            return sign
+    return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -38,6 +38,16 @@ class Statement:
 
     sql: str
     values: tuple[Any, ...] = ()
+
+
+class Sender(Protocol):
+    """An open transaction to which statements are sent: a Transaction, or a Pipeline with its fewer round trips."""
+
+    def require_organization(self) -> str:
+        """Return whose rows are visible; RuntimeError in work across organizations."""
+
+    async def send(self, *statements: Statement) -> list[Rows]:
+        """Send statements in one round trip; gives the rows of each. Raises psycopg.Error of the first that fails."""
 
 
 _prepared: WeakKeyDictionary[Driver, dict[tuple[str, tuple[int, ...]], bytes]] = WeakKeyDictionary()

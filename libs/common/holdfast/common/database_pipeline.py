@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import psycopg
-from opentelemetry.trace import SpanKind
-
-from holdfast.common import telemetry
-from holdfast.common.database_exchange import Rows, Statement, exchange
-from holdfast.common.database_transaction import driver_of
+from holdfast.common.database_exchange import Rows, Statement
+from holdfast.common.database_transaction import Transaction, send
 from holdfast.common.roles import ORGANIZATION_SETTING
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
-
-__all__ = ["Pipeline", "Rows", "Statement"]
 
 _BEGIN: Final = Statement("BEGIN")
 # What ends the transaction of a client that froze or vanished in the middle of a round trip, which the time limit for
@@ -24,35 +18,40 @@ _SECONDS_MAX: Final = 4
 # Statements of a pipeline find their rows by keys. A planner that believes a table to be small would rather read all of
 # it, keep that plan, and go on with it when the table has grown a thousandfold.
 _BY_KEY: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material")
-_SETTINGS: Final = "SELECT " + ", ".join(
+_LIMITS: Final = "SELECT " + ", ".join(
     (
-        f"set_config('{ORGANIZATION_SETTING}', $1, true)",
         f"set_config('transaction_timeout', '{_SECONDS_MAX}s', true)",
         *(f"set_config('{name}', 'off', true)" for name in _BY_KEY),
     )
 )
+_ORGANIZATION: Final = f"{_LIMITS}, set_config('{ORGANIZATION_SETTING}', $1, true)"
 
 
 class Pipeline:
-    """An open transaction of one organization. Operations get one from `Database.run_pipeline`; it ends when they do.
+    """An open transaction. Operations get one from `Database.run_pipeline`; it ends when they do.
 
     Nothing is sent before the first `send`, which carries BEGIN too. Statements see what those before them did. The
     first one that fails ends the transaction: those behind it are not executed.
     """
 
-    __slots__ = ("_connection", "_opening", "_organization_id", "last", "schema")
+    __slots__ = ("_connection", "_opening", "_organization_id", "answers", "last", "schema")
 
-    def __init__(self, connection: AsyncConnection, *, schema: str, organization_id: str) -> None:
+    def __init__(self, connection: AsyncConnection, *, schema: str, organization_id: str | None) -> None:
         self._connection = connection
         self._organization_id = organization_id
-        self._opening: tuple[Statement, ...] = (_BEGIN, Statement(_SETTINGS, (organization_id,)))
+        settings = Statement(_LIMITS) if organization_id is None else Statement(_ORGANIZATION, (organization_id,))
+        self._opening: tuple[Statement, ...] = (_BEGIN, settings)
         self.schema = schema
         self.last: list[Statement] = []
         """What travels with COMMIT; the operation's to fill."""
+        self.answers: list[Rows] = []
+        """The rows of each of `last`, once it is committed."""
 
-    @property
-    def organization_id(self) -> str:
-        """Whose rows are visible."""
+    def require_organization(self) -> str:
+        """Return whose rows are visible; RuntimeError in work across organizations."""
+        if self._organization_id is None:
+            message = "this transaction works for no organization"
+            raise RuntimeError(message)
         return self._organization_id
 
     @property
@@ -60,25 +59,14 @@ class Pipeline:
         """Whether anything was sent."""
         return not self._opening
 
+    def transaction(self) -> Transaction:
+        """Give what goes on in this same transaction with statements of SQLAlchemy; RuntimeError before `send`."""
+        if not self.begun:
+            message = "nothing was sent yet, so there is no transaction"
+            raise RuntimeError(message)
+        return Transaction(self._connection, schema=self.schema, organization_id=self._organization_id)
+
     async def send(self, *statements: Statement) -> list[Rows]:
         """Send statements in one round trip; gives the rows of each. Raises psycopg.Error of the first that fails."""
-        if not telemetry.is_recorded():
-            return await self._send(statements)
-        attributes: dict[str, str | int] = {
-            "db.system.name": "postgresql",
-            "db.namespace": self.schema,
-            "db.operation.batch.size": len(statements),
-        }
-        with telemetry.span("pipeline", kind=SpanKind.CLIENT, attributes=attributes):
-            return await self._send(statements)
-
-    async def _send(self, statements: tuple[Statement, ...]) -> list[Rows]:
-        driver = driver_of(self._connection)
         opening, self._opening = self._opening, ()
-        try:
-            return (await exchange(driver, (*opening, *statements)))[len(opening) :]
-        except psycopg.OperationalError:
-            if driver.closed:
-                # Asked through SQLAlchemy, so that it throws away all connections of before the loss.
-                await self._connection.exec_driver_sql("SELECT 1")
-            raise
+        return (await send(self._connection, *opening, *statements, schema=self.schema))[len(opening) :]

@@ -10,6 +10,7 @@ from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from holdfast.common import telemetry
+from holdfast.common.database_exchange import Rows, Statement, exchange
 from holdfast.common.roles import ORGANIZATION_SETTING
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -53,6 +54,10 @@ class Transaction:
         ):
             return await self._connection.execute(statement, parameters)
 
+    async def send(self, *statements: Statement) -> list[Rows]:
+        """Send statements in one round trip; gives the rows of each. Raises psycopg.Error of the first that fails."""
+        return await send(self._connection, *statements, schema=self.schema)
+
     async def switch_organization(self, organization_id: str) -> None:
         """Work for another organization from here on, until the transaction ends. For work of the platform only."""
         await self._connection.execute(_SET_ORGANIZATION, {"organization_id": checked_organization(organization_id)})
@@ -90,6 +95,30 @@ async def begin(connection: AsyncConnection, organization_id: str | None, *, sna
     except psycopg.OperationalError:
         if driver.closed:
             # Asked through SQLAlchemy, so that it throws away all connections of before the loss, not only this one.
+            await connection.exec_driver_sql("SELECT 1")
+        raise
+
+
+async def send(connection: AsyncConnection, *statements: Statement, schema: str) -> list[Rows]:
+    """Send statements over a connection in one round trip; gives the rows of each. Raises psycopg.Error."""
+    if not telemetry.is_recorded():
+        return await _exchange(connection, statements)
+    attributes: dict[str, str | int] = {
+        "db.system.name": "postgresql",
+        "db.namespace": schema,
+        "db.operation.batch.size": len(statements),
+    }
+    with telemetry.span("pipeline", kind=SpanKind.CLIENT, attributes=attributes):
+        return await _exchange(connection, statements)
+
+
+async def _exchange(connection: AsyncConnection, statements: tuple[Statement, ...]) -> list[Rows]:
+    driver = driver_of(connection)
+    try:
+        return await exchange(driver, statements)
+    except psycopg.OperationalError:
+        if driver.closed:
+            # Asked through SQLAlchemy, so that it throws away all connections of before the loss.
             await connection.exec_driver_sql("SELECT 1")
         raise
 

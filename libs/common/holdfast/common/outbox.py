@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, func, insert, select, tuple_, update
+from sqlalchemy import insert
 
 from holdfast.common import schema as tables
-from holdfast.common.database import Transaction
+from holdfast.common.database import Statement, Transaction
 from holdfast.common.message import OutgoingMessage
+from holdfast.common.roles import checked_name
 
 COUNTED_MAX: Final = 10_000
 """The lag is counted up to here."""
@@ -51,84 +52,88 @@ class OutboxLag:
 
 
 class OutboxSource:
-    """`<schema>.outbox` as a relay's source."""
+    """A table of what transactions said, as a relay's source: `<schema>.outbox`, or one that has as much to tell.
 
-    def __init__(self, schema: str) -> None:
-        self._outbox = tables.outbox_table(schema)
+    The table has `organization_id`, `version`, `sequence`, `body`, `occur_time`, `traceparent`, `publish_time` and
+    `publish_epoch`; its key is `organization_id`, the column named by `aggregate`, and `version`. The others say how to
+    get the rest of a message: names of columns, or SQL over them. The sequence of an aggregate's rows is that of their
+    commits. `retention_days` is how long published rows are kept, None = for ever.
+    """
 
-    async def pending(self, transaction: Transaction, limit: int) -> Sequence[OutgoingMessage]:
-        """Return the oldest unpublished messages in the order of their commits within an aggregate."""
-        outbox = self._outbox
-        rows = await transaction.execute(
-            select(outbox).where(outbox.c.publish_time.is_(None)).order_by(outbox.c.sequence).limit(limit)
-        )
-        return [_message(row) for row in rows]
-
-    async def mark_published(
-        self, transaction: Transaction, messages: Sequence[OutgoingMessage], *, epoch: int
+    def __init__(  # noqa: PLR0913 (what a table calls the parts of a message)
+        self,
+        schema: str,
+        *,
+        table: str = "outbox",
+        aggregate: str = "aggregate_id",
+        message_id: str = "message_id",
+        subject: str = "subject",
+        type_: str = "type",
+        retention_days: int | None = tables.OUTBOX_RETENTION_DAYS,
     ) -> None:
+        parts = {
+            "table": f"{checked_name(schema)}.{checked_name(table)}",
+            "key": f"organization_id, {checked_name(aggregate)}, version",
+            "message": f"{message_id}, organization_id, {aggregate}, version, {subject}, {type_}",
+            "limit": COUNTED_MAX,
+        }
+        self._retention_days = retention_days
+        self._pending = _PENDING.format_map(parts)
+        self._mark = _MARK.format_map(parts)
+        self._rewind = _REWIND.format_map(parts)
+        self._lag = _LAG.format_map(parts)
+        self._prune = _PRUNE.format_map(parts)
+
+    def pending(self, limit: int) -> Statement:
+        """Ask for the oldest unpublished messages, in the order of their commits within an aggregate."""
+        return Statement(self._pending, (limit,))
+
+    def message(self, row: tuple[Any, ...]) -> OutgoingMessage:
+        """Read a row of `pending`."""
+        return OutgoingMessage(*row)
+
+    def mark_published(self, messages: Sequence[OutgoingMessage], *, epoch: int) -> Statement:
         """Mark messages as published under `epoch`."""
-        outbox = self._outbox
-        keys = [(each.organization_id, each.aggregate_id, each.version) for each in messages]
-        await transaction.execute(
-            update(outbox)
-            .where(tuple_(outbox.c.organization_id, outbox.c.aggregate_id, outbox.c.version).in_(keys))
-            .values(publish_time=func.clock_timestamp(), publish_epoch=epoch)
-        )
+        organizations = [each.organization_id for each in messages]
+        aggregates = [each.aggregate_id for each in messages]
+        return Statement(self._mark, (organizations, aggregates, [each.version for each in messages], epoch))
 
     async def rewind(self, transaction: Transaction, limit: int) -> int:
-        """Mark up to `limit` published rows as unpublished."""
-        outbox = self._outbox
-        key = tuple_(outbox.c.organization_id, outbox.c.aggregate_id, outbox.c.version)
-        some = (
-            select(outbox.c.organization_id, outbox.c.aggregate_id, outbox.c.version)
-            .where(outbox.c.publish_time.is_not(None))
-            .limit(limit)
-        )
-        done = await transaction.execute(update(outbox).where(key.in_(some)).values(publish_time=None))
-        return int(done.rowcount)
+        """Mark up to `limit` published rows as unpublished, and return how many."""
+        (rows,) = await transaction.send(Statement(self._rewind, (limit,)))
+        return len(rows)
 
     async def lag(self, transaction: Transaction) -> OutboxLag:
         """Measure what waits, by the database's clock."""
-        outbox = self._outbox
-        waiting = (
-            select(outbox.c.occur_time)
-            .where(outbox.c.publish_time.is_(None))
-            .order_by(outbox.c.sequence)
-            .limit(COUNTED_MAX)
-            .subquery()
-        )
-        age = func.extract("epoch", func.clock_timestamp() - func.min(waiting.c.occur_time))
-        row = (
-            await transaction.execute(select(func.count().label("pending"), age.label("age")).select_from(waiting))
-        ).one()
-        return OutboxLag(pending=int(row.pending), oldest_age_seconds=max(0.0, float(row.age or 0)))
+        (rows,) = await transaction.send(Statement(self._lag))
+        pending, age = rows[0]
+        return OutboxLag(pending=pending, oldest_age_seconds=max(0.0, float(age or 0)))
 
     async def prune(self, transaction: Transaction, limit: int) -> int:
-        """Delete up to `limit` rows whose retention is over."""
-        outbox = self._outbox
-        key = tuple_(outbox.c.organization_id, outbox.c.aggregate_id, outbox.c.version)
-        old = (
-            select(outbox.c.organization_id, outbox.c.aggregate_id, outbox.c.version)
-            .where(
-                outbox.c.publish_time
-                < func.clock_timestamp() - func.make_interval(0, 0, 0, tables.OUTBOX_RETENTION_DAYS)
-            )
-            .limit(limit)
-        )
-        done = await transaction.execute(delete(outbox).where(key.in_(old)))
-        return int(done.rowcount)
+        """Delete up to `limit` rows whose retention is over, and return how many."""
+        if self._retention_days is None:
+            return 0
+        (rows,) = await transaction.send(Statement(self._prune, (self._retention_days, limit)))
+        return len(rows)
 
 
-def _message(row: Row[Any]) -> OutgoingMessage:
-    return OutgoingMessage(
-        message_id=row.message_id,
-        organization_id=row.organization_id,
-        aggregate_id=row.aggregate_id,
-        version=row.version,
-        subject=row.subject,
-        type=row.type,
-        body=bytes(row.body),
-        occur_time=row.occur_time,
-        traceparent=row.traceparent,
-    )
+_PENDING: Final = """
+SELECT {message}, body, occur_time, traceparent FROM {table}
+WHERE publish_time IS NULL ORDER BY sequence LIMIT $1::bigint"""
+_MARK: Final = """
+UPDATE {table} SET publish_time = clock_timestamp(), publish_epoch = $4::bigint
+WHERE ({key}) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]))"""
+_REWIND: Final = """
+UPDATE {table} SET publish_time = NULL
+WHERE ({key}) IN (SELECT {key} FROM {table} WHERE publish_time IS NOT NULL LIMIT $1::bigint)
+RETURNING 1"""
+_LAG: Final = """
+SELECT count(*), extract(epoch FROM clock_timestamp() - min(waiting.occur_time))
+FROM (SELECT occur_time FROM {table} WHERE publish_time IS NULL ORDER BY sequence LIMIT {limit}) AS waiting"""
+_PRUNE: Final = """
+DELETE FROM {table}
+WHERE ({key}) IN (
+  SELECT {key} FROM {table}
+  WHERE publish_time < clock_timestamp() - make_interval(days => $1::int) LIMIT $2::bigint
+)
+RETURNING 1"""

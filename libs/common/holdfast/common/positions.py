@@ -3,15 +3,34 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
-
-from holdfast.common import schema as tables
-from holdfast.common.database import Transaction
+from holdfast.common.database import Sender, Statement
+from holdfast.common.roles import checked_name
 
 T = TypeVar("T")
+
+# A consumer's first message needs a row; of two that begin at once, the other moves it.
+_BEGIN: Final = """
+INSERT INTO {positions} (organization_id, consumer, aggregate_id, version) VALUES ($1, $2, $3, $4::bigint)
+ON CONFLICT DO NOTHING RETURNING version"""
+# Locked as it is now, not as it was when the statement began: what a concurrent claim moved is seen.
+_MOVE: Final = """
+UPDATE {positions} p SET version = $5::bigint, update_time = clock_timestamp()
+FROM (
+  SELECT version FROM {positions}
+  WHERE organization_id = $1 AND consumer = $2 AND aggregate_id = $3 FOR UPDATE
+) AS before
+WHERE p.organization_id = $1 AND p.consumer = $2 AND p.aggregate_id = $3
+  AND before.version BETWEEN $4::bigint - 1 AND $5::bigint - 1
+RETURNING before.version"""
+_READ: Final = """
+SELECT version FROM {positions} WHERE organization_id = $1 AND consumer = $2 AND aggregate_id = $3"""
+_ADVANCE: Final = """
+INSERT INTO {positions} (organization_id, consumer, aggregate_id, version) VALUES ($1, $2, $3, $4::bigint)
+ON CONFLICT (organization_id, consumer, aggregate_id)
+DO UPDATE SET version = excluded.version, update_time = clock_timestamp() WHERE positions.version < excluded.version
+RETURNING version"""
 
 
 class ClaimKind(Enum):
@@ -45,7 +64,7 @@ def runs(items: Iterable[T], version: Callable[[T], int]) -> list[list[T]]:
 
 
 async def claim(  # noqa: PLR0913 (whose position of what, and the versions)
-    transaction: Transaction,
+    transaction: Sender,
     *,
     schema: str,
     consumer: str,
@@ -65,43 +84,21 @@ async def claim(  # noqa: PLR0913 (whose position of what, and the versions)
     if not 1 <= first <= version:
         message = f"versions count from 1 and upwards, not from {first} to {version}"
         raise ValueError(message)
-    positions = tables.positions_table(schema)
-    organization_id = transaction.require_organization()
-    mine = (
-        positions.c.organization_id == organization_id,
-        positions.c.consumer == consumer,
-        positions.c.aggregate_id == aggregate_id,
-    )
+    name = f"{checked_name(schema)}.positions"
+    mine = (transaction.require_organization(), consumer, aggregate_id)
     if first == 1:
-        begun = await transaction.execute(
-            insert(positions)
-            .values(organization_id=organization_id, consumer=consumer, aggregate_id=aggregate_id, version=version)
-            .on_conflict_do_nothing()
-            .returning(positions.c.version)
-        )
-        if begun.one_or_none() is not None:
+        (begun,) = await transaction.send(Statement(_BEGIN.format(positions=name), (*mine, version)))
+        if begun:
             return Claim(ClaimKind.NEXT, 0)
-    # Locked as it is now, not as it was when the statement began: what a concurrent claim moved is seen.
-    before = select(positions.c.aggregate_id, positions.c.version).where(*mine).with_for_update().subquery("before")
-    moved = await transaction.execute(
-        update(positions)
-        .where(
-            *mine,
-            positions.c.aggregate_id == before.c.aggregate_id,
-            before.c.version.between(first - 1, version - 1),
-        )
-        .values(version=version, update_time=func.clock_timestamp())
-        .returning(before.c.version)
-    )
-    position = moved.scalar_one_or_none()
-    if position is not None:
-        return Claim(ClaimKind.NEXT, int(position))
-    found = (await transaction.execute(select(positions.c.version).where(*mine))).scalar_one_or_none()
-    position = int(found or 0)
+    (moved,) = await transaction.send(Statement(_MOVE.format(positions=name), (*mine, first, version)))
+    if moved:
+        return Claim(ClaimKind.NEXT, moved[0][0])
+    (found,) = await transaction.send(Statement(_READ.format(positions=name), mine))
+    position = found[0][0] if found else 0
     return Claim(ClaimKind.DUPLICATE if version <= position else ClaimKind.GAP, position)
 
 
-async def advance_to(transaction: Transaction, *, schema: str, consumer: str, aggregate_id: str, version: int) -> bool:
+async def advance_to(transaction: Sender, *, schema: str, consumer: str, aggregate_id: str, version: int) -> bool:
     """Move the position to `version` if that is newer, and say whether it was.
 
     For consumers whose messages carry the whole state, and after a gap was filled from the owner's snapshot.
@@ -109,18 +106,7 @@ async def advance_to(transaction: Transaction, *, schema: str, consumer: str, ag
     if version < 1:
         message = f"versions count from 1, not {version}"
         raise ValueError(message)
-    positions = tables.positions_table(schema)
-    wanted = insert(positions).values(
-        organization_id=transaction.require_organization(),
-        consumer=consumer,
-        aggregate_id=aggregate_id,
-        version=version,
-    )
-    moved = await transaction.execute(
-        wanted.on_conflict_do_update(
-            index_elements=[positions.c.organization_id, positions.c.consumer, positions.c.aggregate_id],
-            set_={"version": wanted.excluded.version, "update_time": func.clock_timestamp()},
-            where=positions.c.version < wanted.excluded.version,
-        ).returning(positions.c.version)
-    )
-    return moved.one_or_none() is not None
+    name = f"{checked_name(schema)}.positions"
+    values = (transaction.require_organization(), consumer, aggregate_id, version)
+    (moved,) = await transaction.send(Statement(_ADVANCE.format(positions=name), values))
+    return bool(moved)

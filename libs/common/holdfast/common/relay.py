@@ -4,27 +4,26 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
 from holdfast.common import leases
-from holdfast.common.database import Database, Transaction
+from holdfast.common.database import Database, Pipeline, Sender, Statement, Transaction
 from holdfast.common.errors import DomainError
 from holdfast.common.leases import LeaseLost
 from holdfast.common.message import OutgoingMessage
 from holdfast.common.messaging import Messaging, PublishError
 from holdfast.common.metrics import Metrics
 from holdfast.common.outbox import OutboxLag, OutboxSource
-from holdfast.common.tasks import rest_seconds
+from holdfast.common.tasks import REST_SECONDS, pause
 
 RELAY_LEASE: Final = "relay"
 BATCH: Final = 256
 BATCH_MAX: Final = 4_096
 CHUNK: Final = 1_000
 
-_POLL_SECONDS_MIN: Final = 0.01
-_POLL_SECONDS_MAX: Final = 0.1
+_POLL_SECONDS: Final = 0.1
 _BACKOFF_SECONDS_FIRST: Final = 0.1
 _BACKOFF_SECONDS_MAX: Final = 2.0
 _REPORT_SECONDS: Final = 1.0
@@ -42,12 +41,13 @@ _LOG = structlog.get_logger("holdfast.relay")
 class RelaySource(Protocol):
     """Where a relay finds messages: a table whose rows are marked with `publish_time` and `publish_epoch`."""
 
-    async def pending(self, transaction: Transaction, limit: int) -> Sequence[OutgoingMessage]:
-        """Return the oldest unpublished messages, those of an aggregate by version without a hole."""
+    def pending(self, limit: int) -> Statement:
+        """Ask for the oldest unpublished messages, those of an aggregate by version without a hole."""
 
-    async def mark_published(
-        self, transaction: Transaction, messages: Sequence[OutgoingMessage], *, epoch: int
-    ) -> None:
+    def message(self, row: tuple[Any, ...]) -> OutgoingMessage:
+        """Read a row of `pending`."""
+
+    def mark_published(self, messages: Sequence[OutgoingMessage], *, epoch: int) -> Statement:
         """Mark messages as published. The relay has fenced the transaction by the lease's epoch."""
 
     async def rewind(self, transaction: Transaction, limit: int) -> int:
@@ -96,12 +96,12 @@ class Relay:
         """Whether this relay holds the lease."""
 
     def hint(self) -> None:
-        """Say that something was committed; an idle relay looks at once instead of at its next poll."""
+        """Say that something was committed: a relay with nothing to do looks at once, not only at its next poll."""
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work, or stand by, until `stop` is set. Outlives restarts of PostgreSQL and NATS."""
-        pause = _BACKOFF_SECONDS_FIRST
+        backoff = _BACKOFF_SECONDS_FIRST
         while not stop.is_set():
             try:
                 epoch = await self._acquire()
@@ -109,47 +109,45 @@ class Relay:
                     _LOG.info("relay took the lease", relay=self._lease_name, epoch=epoch)
                     await self._work(epoch, stop)
                     return
-                pause = self._lease_seconds / 4
+                backoff = self._lease_seconds / 4
             except LeaseLost:
                 _LOG.warning("relay lost the lease", relay=self._lease_name)
-                pause = _BACKOFF_SECONDS_FIRST
+                backoff = _BACKOFF_SECONDS_FIRST
             except DomainError as error:
                 _LOG.info("relay waits", relay=self._lease_name, cause=str(error))
-                pause = min(pause * 2, _BACKOFF_SECONDS_MAX)
+                backoff = min(backoff * 2, _BACKOFF_SECONDS_MAX)
             except Exception:  # noqa: BLE001 (logged, and tried again for ever: a relay has nobody to raise to)
                 # Whatever it was, messages wait: begin anew, from what the database says.
                 _LOG.exception("relay failed and begins anew", relay=self._lease_name)
-                pause = min(pause * 2, _BACKOFF_SECONDS_MAX)
+                backoff = min(backoff * 2, _BACKOFF_SECONDS_MAX)
             finally:
                 self.working = False
-            await self._rest(stop, pause)
+            await pause(stop, backoff)
 
     async def _work(self, epoch: int, stop: asyncio.Event) -> None:
         self.working = True
         self._checked_generation = -1
-        interval = _POLL_SECONDS_MIN
         stuck = 0
         failures = 0
+        stopped = asyncio.create_task(stop.wait())
+        stopped.add_done_callback(lambda _: self._wake.set())
         try:
             while not stop.is_set():
+                self._wake.clear()
                 await self._keep(epoch)
                 await self._look_after(epoch)
-                began = asyncio.get_running_loop().time()
                 published, failed, full = await self._pass_on(epoch, limit=min(BATCH + stuck, BATCH_MAX))
-                busy = asyncio.get_running_loop().time() - began
                 stuck = failed
                 failures = failures + 1 if failed else 0
                 if failed:
                     # Slower while something does not go out; what can go out still does, at each round.
-                    interval = min(_BACKOFF_SECONDS_FIRST * 2 ** min(failures, 5), _BACKOFF_SECONDS_MAX)
-                elif full:
-                    continue
-                else:
-                    # Under load it rests longer than it works: what waits then goes out together.
-                    pause = max(_POLL_SECONDS_MIN, rest_seconds(busy)) if published else interval * 2
-                    interval = min(pause, _POLL_SECONDS_MAX)
-                await self._rest(stop, interval)
+                    await pause(stop, min(_BACKOFF_SECONDS_FIRST * 2 ** min(failures, 5), _BACKOFF_SECONDS_MAX))
+                elif not published:
+                    await pause(self._wake, _POLL_SECONDS)
+                elif not full:
+                    await pause(stop, REST_SECONDS)
         finally:
+            stopped.cancel()
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_RELEASE_SECONDS):
                     await self._release(epoch)
@@ -158,9 +156,10 @@ class Relay:
         """Publish what waits and mark it; return how many went out, how many did not, and whether more may wait."""
         if not self._publisher.ready:
             return 0, 1, False
-        messages = await self._run(lambda transaction: self._source.pending(transaction, limit))
-        if not messages:
+        (rows,) = await self._database.run_statements(self._source.pending(limit), organization_id=None)
+        if not rows:
             return 0, 0, False
+        messages = [self._source.message(row) for row in rows]
         await self._keep(epoch)
         published: Sequence[OutgoingMessage] = messages
         failed: Sequence[OutgoingMessage] = ()
@@ -177,11 +176,11 @@ class Relay:
         return len(published), len(failed), len(messages) >= limit
 
     async def _mark(self, published: Sequence[OutgoingMessage], epoch: int) -> None:
-        async def mark(transaction: Transaction) -> None:
-            await self._fence(transaction, epoch)
-            await self._source.mark_published(transaction, published, epoch=epoch)
+        async def mark(pipeline: Pipeline) -> None:
+            await self._fence(pipeline, epoch)
+            pipeline.last.append(self._source.mark_published(published, epoch=epoch))
 
-        await self._run(mark)
+        await self._database.run_pipeline(mark, organization_id=None)
         if self._metrics is not None:
             self._metrics.outbox_published_total.inc(len(published))
 
@@ -252,7 +251,7 @@ class Relay:
         await self._fence(transaction, epoch)
         return await self._source.rewind(transaction, CHUNK)
 
-    async def _fence(self, transaction: Transaction, epoch: int) -> leases.Lease:
+    async def _fence(self, transaction: Sender, epoch: int) -> leases.Lease:
         return await leases.fence(transaction, schema=self._database.schema, name=self._lease_name, epoch=epoch)
 
     async def _acquire(self) -> int | None:
@@ -279,12 +278,3 @@ class Relay:
 
     async def _run(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         return await self._database.run(operation, organization_id=None)
-
-    async def _rest(self, stop: asyncio.Event, seconds: float) -> None:
-        """Wait so long, or until there is a hint, or until the end."""
-        tasks = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stop.wait())]
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._wake.clear()

@@ -1,7 +1,7 @@
 """The tables that every service's schema has: outbox, positions, requests, leases.
 
 A service's first migration executes the `…_sql` functions. They are history once released: a later change is a new
-function and a new migration, never an edit here. The `…_table` functions describe the same tables to SQLAlchemy.
+function and a new migration, never an edit here. The `…_table` functions describe tables to SQLAlchemy.
 """
 
 from functools import cache
@@ -128,20 +128,6 @@ def outbox_table(schema: str) -> Table:
 
 
 @cache
-def positions_table(schema: str) -> Table:
-    """Describe `<schema>.positions`."""
-    return Table(
-        "positions",
-        MetaData(schema=roles.checked_name(schema)),
-        Column("organization_id", Text, primary_key=True),
-        Column("consumer", Text, primary_key=True),
-        Column("aggregate_id", Text, primary_key=True),
-        Column("version", BigInteger, nullable=False),
-        Column("update_time", DateTime(timezone=True), nullable=False),
-    )
-
-
-@cache
 def requests_table(schema: str) -> Table:
     """Describe `<schema>.requests`."""
     return Table(
@@ -154,18 +140,4 @@ def requests_table(schema: str) -> Table:
         Column("fingerprint", LargeBinary, nullable=False),
         Column("resource_id", Text, nullable=False),
         Column("create_time", DateTime(timezone=True), nullable=False),
-    )
-
-
-@cache
-def leases_table(schema: str) -> Table:
-    """Describe `<schema>.leases`."""
-    return Table(
-        "leases",
-        MetaData(schema=roles.checked_name(schema)),
-        Column("name", Text, primary_key=True),
-        Column("holder", Text, nullable=False),
-        Column("epoch", BigInteger, nullable=False),
-        Column("expire_time", DateTime(timezone=True), nullable=False),
-        Column("note", Text, nullable=False),
     )

@@ -17,8 +17,9 @@ BACKOFF_SECONDS_FIRST: Final = 0.2
 BACKOFF_SECONDS_MAX: Final = 15.0
 HEALTHY_SECONDS: Final = 30.0
 LAG_INTERVAL_SECONDS: Final = 0.5
-REST_FACTOR: Final = 4
-REST_SECONDS_MAX: Final = 0.1
+REST_SECONDS: Final = 0.1
+"""How long a loop that found messages rests before it looks again: what comes meanwhile is done together, at what one
+of them costs. Not long enough for anybody to mind."""
 
 logger = structlog.get_logger(__name__)
 
@@ -91,14 +92,6 @@ async def pause(stop: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return stop.is_set()
     return True
-
-
-def rest_seconds(busy_seconds: float) -> float:
-    """Say how long a loop that found work rests before it looks again, so that what comes meanwhile is done together.
-
-    Longer than it worked, which leaves the processor to others under load, and never long enough for anybody to mind.
-    """
-    return min(busy_seconds * REST_FACTOR, REST_SECONDS_MAX)
 
 
 async def watch_loop_lag(metrics: Metrics, stop: asyncio.Event) -> None:

@@ -116,8 +116,8 @@ class InventoryConsumer:
         )
 
     async def _apply(self, changes: Sequence[InventoryChange]) -> Applied:
-        applied = await self._database.run(
-            lambda transaction: operations.apply_changes(transaction, changes, now=self._clock.now()),
+        applied = await self._database.run_pipeline(
+            lambda pipeline: operations.apply_changes(pipeline, changes, now=self._clock.now()),
             organization_id=changes[0].organization_id,
         )
         if applied.scene is not None:

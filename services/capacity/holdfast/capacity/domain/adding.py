@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from holdfast.capacity.domain.placing import SEATS_MAX, check_distinct, resolve_lines
+from holdfast.capacity.domain.placing import check_distinct, check_seat_count, resolve_lines
 from holdfast.capacity.domain.selling import check_event
 from holdfast.common.errors import invalid
 
@@ -42,12 +42,11 @@ def further_lines(
     return taken
 
 
-def check_size(lines: Sequence[Line], *, field: str) -> None:
+def check_size(inventory: Inventory, lines: Sequence[Line], *, field: str) -> None:
     """Raise VALIDATION_FAILED when lines, or their seats, are more than one hold may have."""
     if len(lines) > LINES_MAX:
         raise invalid(field, f"there may be at most {LINES_MAX} lines")
-    if sum(len(line.seats) for line in lines) > SEATS_MAX:
-        raise invalid(field, f"there may be at most {SEATS_MAX} seats")
+    check_seat_count(inventory, lines, field=field)
 
 
 def beyond(taken: Sequence[Line], given: Iterable[tuple[str, Line]]) -> list[Line]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.capacity.domain.adding import OtherPriceError, beyond, check_size, further_lines
 from holdfast.capacity.domain.checks import check_active, check_etag
+from holdfast.capacity.domain.choosing import choose_seats, settle
 from holdfast.capacity.domain.parts import find_parts
 from holdfast.capacity.domain.places import check_places, wanted_places
 from holdfast.capacity.domain.placing import check_lock, check_order_sizes, check_tier_limits
@@ -42,6 +43,15 @@ def change(inventory: Inventory, hold: Hold, request: ChangeRequest) -> Hold:
     seen = hold.seen(inventory.at, inventory.voids)
     check_active(seen)
     check_etag(seen, request.etag)
+    added = settle(inventory, request.added, lambda lines: _claimable(inventory, hold, replace(request, added=lines)))
+    left, given, taken = _claimable(inventory, hold, replace(request, added=added))
+    return inventory.reline(hold, (*left, *taken), given=given, taken=taken)
+
+
+def _claimable(
+    inventory: Inventory, hold: Hold, request: ChangeRequest
+) -> tuple[tuple[Line, ...], list[Line], tuple[Line, ...]]:
+    """Go through the rules that are about lines; give those that are left, what goes, and what comes."""
     parts = {line.number: part for line, part in find_parts(hold.lines, request.given, gone={})}
     kept = tuple(_without(line, parts.get(line.number), request.prices) for line in hold.lines)
     left = tuple(line for line in kept if line.quantity)
@@ -52,10 +62,12 @@ def change(inventory: Inventory, hold: Hold, request: ChangeRequest) -> Hold:
     lines = (*left, *taken)
     if not lines:
         raise invalid("release_lines", "would leave the hold without a line: release it")
-    check_size(lines, field="add_lines")
+    check_size(inventory, lines, field="add_lines")
     _check_limits(inventory, hold, request, left=left, lines=lines)
-    check_places(inventory, beyond(taken, ((_back(inventory, line), line) for line in given)))
-    return inventory.reline(hold, lines, given=given, taken=taken)
+    back = [(_back(inventory, line), line) for line in given]
+    taken = choose_seats(inventory, taken, request.added, back=back)
+    check_places(inventory, beyond(taken, back))
+    return left, given, taken
 
 
 def shrunk(hold: Hold, given: Sequence[PartRequest]) -> list[tuple[Line, int]]:

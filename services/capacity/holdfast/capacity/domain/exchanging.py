@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity.domain.adding import OtherPriceError, beyond, check_size, further_lines
 from holdfast.capacity.domain.checks import told
+from holdfast.capacity.domain.choosing import choose_seats
 from holdfast.capacity.domain.journal_sizes import claim_bytes, exchange_bytes
 from holdfast.capacity.domain.places import check_places, wanted_places
 from holdfast.capacity.domain.placing import check_lock, check_order_sizes, check_tier_limits
@@ -59,6 +60,8 @@ def exchange(inventory: Inventory, stored: Sale, request: ExchangeRequest) -> Sa
         if wanted.tier_id is not None and kept != _kept_of(parts, wanted, line.schedule_id):
             raise OtherPriceError
         check_lock(inventory, wanted, kept=kept is not None)
+    given = [(line.section_id, _part_line(line, part)) for line, part in parts]
+    taken = choose_seats(inventory, taken, request.taken, back=given)
     made = SaleExchange(
         exchange_id=request.exchange_id,
         sale_id=sale.sale_id,
@@ -70,7 +73,6 @@ def exchange(inventory: Inventory, stored: Sale, request: ExchangeRequest) -> Sa
     _check_difference(made, request.expected_difference)
     now = sale.exchanging({line.number: part for line, part in parts}, taken, at=inventory.at)
     _check(inventory, request, before=sale, now=now, made=made)
-    given = ((line.section_id, _part_line(line, part)) for line, part in parts)
     check_places(inventory, beyond(taken, given))
     for line, part in parts:
         inventory.unsell(sale, line, part)
@@ -126,7 +128,7 @@ def _check_difference(made: SaleExchange, expected: Money | None) -> None:
 def _check(inventory: Inventory, request: ExchangeRequest, *, before: Sale, now: Sale, made: SaleExchange) -> None:
     """Raise VALIDATION_FAILED for a sale that becomes too large, PURCHASE_LIMIT for one beyond the limits."""
     had, has = ([line for line in map(sale.left, sale.lines) if line.quantity] for sale in (before, now))
-    check_size(has, field="take_lines")
+    check_size(inventory, has, field="take_lines")
     if claim_bytes(now) + exchange_bytes(made) > SALE_BYTES_MAX:
         raise invalid("take_lines", "the sale has had too many lines or seats")
     places, places_before = wanted_places(has), wanted_places(had)

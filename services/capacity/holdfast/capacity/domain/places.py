@@ -13,6 +13,7 @@ from holdfast.common.errors import DomainError, Reason
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from holdfast.capacity.domain.best_available import Shortage
     from holdfast.capacity.domain.holds import Line
     from holdfast.capacity.domain.inventory import Inventory
 
@@ -48,6 +49,14 @@ def _check_short(inventory: Inventory, section_id: str, quantity: int) -> None:
         return
     if inventory.untidied(section_id):
         raise TidyFirst(inventory.event_id)
+    raise DomainError(
+        Reason.INSUFFICIENT_CAPACITY,
+        "fewer places are free than asked for",
+        metadata=_what_there_is(inventory, section_id, available),
+    )
+
+
+def _what_there_is(inventory: Inventory, section_id: str, available: int) -> dict[str, str]:
     metadata = {
         "section_id": section_id,
         "available": str(available),
@@ -56,7 +65,31 @@ def _check_short(inventory: Inventory, section_id: str, quantity: int) -> None:
     next_time = inventory.next_expire_times.get(section_id)
     if next_time is not None:
         metadata["next_change_time"] = instant(next_time)
-    raise DomainError(Reason.INSUFFICIENT_CAPACITY, "fewer places are free than asked for", metadata=metadata)
+    return metadata
+
+
+def short_of_seats(inventory: Inventory, line: Line, found: Shortage, *, wheelchairs: bool) -> DomainError:
+    """Give the error of a line that best available finds no seats for. Raises TidyFirst.
+
+    What is over is reclaimed first, so that what is told to be available is.
+    """
+    section_id, block_id = line.section_id, line.block_id
+    if block_id is None:
+        inventory.reclaim(section_id, inventory.sections[section_id].counters.total)
+        untidied = inventory.untidied(section_id)
+        metadata = _what_there_is(inventory, section_id, inventory.sections[section_id].counters.available)
+    else:
+        inventory.reclaim_block(block_id, inventory.blocks.now[block_id].initial_quantity)
+        untidied = inventory.untidied_block(block_id)
+        metadata = _what_is_in(inventory, block_id)
+    if untidied:
+        raise TidyFirst(inventory.event_id)
+    metadata["adjacent"] = str(found.adjacent_max)
+    if wheelchairs:
+        metadata["wheelchairs"] = str(found.wheelchairs_free)
+    return DomainError(
+        Reason.INSUFFICIENT_CAPACITY, "fewer seats are free side by side than asked for", metadata=metadata
+    )
 
 
 def _check_seats(inventory: Inventory, line: Line) -> None:
@@ -105,13 +138,18 @@ def _check_block_places(inventory: Inventory, line: Line) -> None:
         raise DomainError(
             Reason.INSUFFICIENT_CAPACITY,
             "fewer places are left in the block than asked for",
-            metadata={
-                "section_id": line.section_id,
-                "block_id": block.block_id,
-                "available": "0" if block.ended else str(block.quantity),
-                "inventory_version": str(inventory.version),
-            },
+            metadata=_what_is_in(inventory, block_id),
         )
+
+
+def _what_is_in(inventory: Inventory, block_id: str) -> dict[str, str]:
+    block = inventory.blocks.now[block_id]
+    return {
+        "section_id": block.section_id,
+        "block_id": block_id,
+        "available": "0" if block.ended else str(block.quantity),
+        "inventory_version": str(inventory.version),
+    }
 
 
 def _seats_outside(inventory: Inventory, line: Line) -> int:

@@ -3,7 +3,9 @@
 1. the event: its state, then its sales window (inclusive at both ends);
 2. each line: its section and date belong to the event, the date is on sale, the section is open, the order's size fits;
 3. each locked price: still good, its tier's own window and limits, the customer's earlier holds and sales counted;
-4. the places, after reclaiming those of holds whose time is over.
+4. the places, after reclaiming those of holds whose time is over; of best available, which seats they are.
+
+A line that may fall back on other sections is for the first of them that passes.
 
 Nothing is claimed unless every line passes.
 """
@@ -14,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from holdfast.capacity.domain.choosing import choose_seats, settle
 from holdfast.capacity.domain.holds import Hold, HoldState, Line, LinePrice
 from holdfast.capacity.domain.places import check_places, wanted_places
 from holdfast.capacity.domain.seats import seat_names
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from holdfast.capacity.domain.best_available import Wish
     from holdfast.capacity.domain.controls import EventControls, ScheduleControls
     from holdfast.capacity.domain.inventory import Inventory
     from holdfast.capacity.domain.sections import Section
@@ -52,11 +56,11 @@ class PriceLock:
 
 @dataclass(frozen=True, slots=True)
 class LineRequest:
-    """Places asked for: `quantity` any ones, or the seats of `labels`, which are then so many.
+    """Places asked for: `quantity` any ones, or the seats of `labels`, or those that best available finds for `wish`.
 
-    `block_id` asks for places of a block. `assumed` says that the request left the date open, and that the price was
-    locked for this one. `field` is where the request names them: `lines[1]`, or empty for the short
-    form.
+    `labels` and a wish are for `quantity` seats. `fallbacks` ask for the same of other sections, if this one cannot
+    give it. `block_id` asks for places of a block. `assumed` says that the request left the date open, and that the
+    price was locked for this one. `field` is where the request names them: `lines[1]`, or empty for the short form.
     """
 
     section_id: str
@@ -68,6 +72,8 @@ class LineRequest:
     labels: tuple[str, ...] = ()
     block_id: str | None = None
     assumed: bool = False
+    wish: Wish | None = None
+    fallbacks: tuple[LineRequest, ...] = ()
 
     def path(self, name: str) -> str:
         """Give the path of one of its fields."""
@@ -108,13 +114,8 @@ def place(inventory: Inventory, request: PlaceRequest) -> Hold:
         check_event(inventory.controls, inventory.at)
         inventory.admits = True
     ttl_seconds = _ttl_seconds(inventory, request)
-    lines = resolve_lines(inventory, request.lines, first_number=1)
-    check_distinct(lines, request.lines)
-    check_order_sizes(inventory, wanted_places(lines))
-    for wanted in request.lines:
-        check_lock(inventory, wanted)
-    check_tier_limits(inventory, request.customer_id, request.lines)
-    check_places(inventory, lines)
+    requested = settle(inventory, request.lines, lambda lines: _claimable(inventory, request.customer_id, lines))
+    lines = _claimable(inventory, request.customer_id, requested)
     hold = Hold(
         hold_id=request.hold_id,
         event_id=inventory.event_id,
@@ -133,6 +134,19 @@ def place(inventory: Inventory, request: PlaceRequest) -> Hold:
     return hold
 
 
+def _claimable(inventory: Inventory, customer_id: str, requested: tuple[LineRequest, ...]) -> tuple[Line, ...]:
+    """Go through the rules that are about lines; give the lines as they may be claimed."""
+    lines = resolve_lines(inventory, requested, first_number=1)
+    check_distinct(lines, requested)
+    check_order_sizes(inventory, wanted_places(lines))
+    for wanted in requested:
+        check_lock(inventory, wanted)
+    check_tier_limits(inventory, customer_id, requested)
+    lines = choose_seats(inventory, lines, requested)
+    check_places(inventory, lines)
+    return lines
+
+
 def _ttl_seconds(inventory: Inventory, request: PlaceRequest) -> int:
     controls = inventory.controls
     wanted = request.hold_ttl_seconds
@@ -146,9 +160,14 @@ def _ttl_seconds(inventory: Inventory, request: PlaceRequest) -> int:
 def resolve_lines(inventory: Inventory, wanted: Sequence[LineRequest], *, first_number: int) -> tuple[Line, ...]:
     """Say which places are asked for: sections, dates and seats that there are, open, and on sale."""
     lines = tuple([_line(inventory, each, number) for number, each in enumerate(wanted, first_number)])
-    if sum([len(line.seats) for line in lines]) > SEATS_MAX:
-        raise invalid(wanted[0].path("seats"), f"a hold has at most {SEATS_MAX} seats")
+    check_seat_count(inventory, lines, field=wanted[0].path("seats"))
     return lines
+
+
+def check_seat_count(inventory: Inventory, lines: Sequence[Line], *, field: str) -> None:
+    """Raise VALIDATION_FAILED when lines are for more seats than one hold has, those included that are to be chosen."""
+    if sum([line.quantity for line in lines if inventory.sections[line.section_id].seated]) > SEATS_MAX:
+        raise invalid(field, f"there may be at most {SEATS_MAX} seats")
 
 
 def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
@@ -158,6 +177,8 @@ def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
         inventory.open_dates[date] = _open_date(inventory, wanted, section.schedule_id)
     if wanted.assumed and inventory.open_dates[date] != wanted.schedule_id:
         raise OtherDateError
+    for fallback in wanted.fallbacks:
+        _check_fallback(inventory, wanted, fallback, inventory.open_dates[date])
     if not section.active:
         raise DomainError(Reason.SECTION_CLOSED, "the section is closed", metadata={"section_id": section.section_id})
     if wanted.block_id is not None:
@@ -167,11 +188,21 @@ def _line(inventory: Inventory, wanted: LineRequest, number: int) -> Line:
         section_id=section.section_id,
         schedule_id=inventory.open_dates[date],
         quantity=wanted.quantity,
-        seats=find_seats(inventory, section, wanted) if section.seated or wanted.labels else (),
+        seats=find_seats(inventory, section, wanted) if section.seated or wanted.labels or wanted.wish else (),
         price=None if wanted.lock is None else wanted.lock.price,
         labels=wanted.labels,
         block_id=wanted.block_id,
     )
+
+
+def _check_fallback(inventory: Inventory, wanted: LineRequest, fallback: LineRequest, schedule_id: str | None) -> None:
+    """Raise SECTION_NOT_FOUND or VALIDATION_FAILED unless a section has seats that a line could get instead."""
+    section = inventory.section(fallback.section_id)
+    field = wanted.path("best_available.fallback_section_ids")
+    if not section.seated:
+        raise invalid(field, "a section has no seats")
+    if section.schedule_id not in {None, schedule_id}:
+        raise invalid(field, "a section is of another date")
 
 
 def _check_block(inventory: Inventory, wanted: LineRequest, block_id: str) -> None:
@@ -181,9 +212,16 @@ def _check_block(inventory: Inventory, wanted: LineRequest, block_id: str) -> No
 
 
 def find_seats(inventory: Inventory, section: Section, wanted: LineRequest) -> tuple[int, ...]:
-    """Give the seats of labels. SEAT_NOT_FOUND naming those that there are not; a section with seats needs them."""
+    """Give the seats of labels, none where they are to be chosen. A section with seats needs either.
+
+    Raises SEAT_NOT_FOUND naming labels that there are not, VALIDATION_FAILED.
+    """
+    if wanted.wish is not None:
+        if not section.seated:
+            raise invalid(wanted.path("best_available"), "the section has no seats")
+        return ()
     if not wanted.labels:
-        raise invalid(wanted.path("quantity"), "the section has seats: name them")
+        raise invalid(wanted.path("quantity"), "the section has seats: name them, or ask for best available")
     if not section.seated:
         raise DomainError(
             Reason.SEAT_NOT_FOUND,

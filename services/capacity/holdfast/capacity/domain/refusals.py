@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from holdfast.capacity.domain.best_available import Choice, choose
+from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.controls import EventState, ScheduleState
 from holdfast.capacity.domain.times import instant
 from holdfast.common.errors import DomainError, Reason
@@ -36,6 +38,7 @@ class Ending:
     expire_time: datetime
     pending: bool
     quantity: int
+    seats: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Refusal:
     time: datetime | None = None
 
 
+ENDINGS_TRIED_MAX: Final = 200
+"""Endings after which best available is tried: what comes later is told as not known."""
 FAILURES: Final = frozenset(
     {
         Reason.SECTION_NOT_FOUND,
@@ -98,21 +103,29 @@ def _of_places(inventory: Inventory, wanted: LineRequest, error: DomainError, en
         )
     counters = inventory.sections[wanted.section_id].counters
     missing = wanted.quantity - counters.available
-    by_expiry = _time_of(missing, [each for each in endings if not each.pending])
+    by_expiry = _time_of(inventory, wanted, [each for each in endings if not each.pending])
     if by_expiry is not None:
         return Refusal(error, Change.HOLD_EXPIRY, by_expiry)
-    by_payment = _time_of(missing, endings)
+    by_payment = _time_of(inventory, wanted, endings)
     if by_payment is not None:
         return Refusal(error, Change.PAYMENT_DEADLINE, by_payment)
-    if counters.blocked >= missing:
+    if counters.blocked >= missing > 0:
         return Refusal(error, Change.STAFF_DECISION)
     return Refusal(error, Change.OTHER_REQUEST if counters.available > 0 else Change.NOTHING)
 
 
-def _time_of(missing: int, endings: Sequence[Ending]) -> datetime | None:
-    """Tell when so many places have come back; None if they do not."""
+def _time_of(inventory: Inventory, wanted: LineRequest, endings: Sequence[Ending]) -> datetime | None:
+    """Tell when so many places have come back, side by side if they must be; None if they do not."""
+    missing = wanted.quantity - inventory.sections[wanted.section_id].counters.available
+    seating = inventory.seatings.get(wanted.section_id)
+    taken = 0 if seating is None else seating.taken
     for ending in endings:
         missing -= ending.quantity
-        if missing <= 0:
+        taken &= ~mask_of(ending.seats)
+        if missing <= 0 and (
+            wanted.wish is None
+            or seating is None
+            or isinstance(choose(seating.layout, taken=taken, wish=wanted.wish), Choice)
+        ):
             return ending.expire_time
     return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from holdfast.capacity.domain.bitmaps import mask_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from holdfast.capacity.domain.layouts import Layout
 
@@ -32,30 +34,34 @@ class SeatOwner:
 class Seating:
     """`taken` is a bitmap: bit n is set while seat n is claimed. `claims` are owners after the commit, None = free.
 
-    `holders` tells which hold had a seat before the commit, of the seats whose holds were read.
+    `over` are seats among the taken ones that come back to sale as soon as somebody needs them: the time of the holds
+    that have them is over. `holders` tells which hold had a seat before the commit, of the seats whose holds were read.
     """
 
     layout: Layout
     taken: int
     before: int = field(default=-1)
     claims: dict[int, SeatOwner | None] = field(default_factory=dict)
+    over: int = 0
     holders: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.before < 0:
             self.before = self.taken
 
-    def claim(self, seats: Iterable[int], owner: SeatOwner) -> None:
+    def claim(self, seats: Sequence[int], owner: SeatOwner) -> None:
         """Let an owner have seats."""
-        for seat in seats:
-            self.taken |= 1 << seat
-            self.claims[seat] = owner
+        mask = mask_of(seats)
+        self.taken |= mask
+        self.over &= ~mask
+        self.claims.update(dict.fromkeys(seats, owner))
 
-    def free(self, seats: Iterable[int]) -> None:
+    def free(self, seats: Sequence[int]) -> None:
         """Let nobody have seats."""
-        for seat in seats:
-            self.taken &= ~(1 << seat)
-            self.claims[seat] = None
+        mask = mask_of(seats)
+        self.taken &= ~mask
+        self.over &= ~mask
+        self.claims.update(dict.fromkeys(seats))
 
     def holder(self, seat: int) -> str | None:
         """Give the hold that has a seat, of the seats whose holds were read; None if none has it."""

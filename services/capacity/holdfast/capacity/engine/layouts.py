@@ -37,7 +37,7 @@ class Layouts:
         layouts = self._known_of(revisions)
         missing = sorted(revisions.keys() - layouts.keys())
         if missing:
-            (found,) = await pipeline.send(Statement(READ, (pipeline.organization_id, plain(missing))))
+            (found,) = await pipeline.send(Statement(READ, (pipeline.require_organization(), plain(missing))))
             for section_id, revision, stored in found:
                 layouts[section_id] = self._remember(section_id, revision, Layout.from_json(stored))
         return {section_id: Seating(layout=layouts[section_id], taken=bitmap) for section_id, bitmap in taken.items()}

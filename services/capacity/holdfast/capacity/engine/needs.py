@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from holdfast.common.idempotency import RequestKey
 
     More = Callable[[Unit, Pipeline, Reader], Awaitable[None]]
+
+ANY_PLACES: Final = 2**31
+"""More places than there are anywhere: whoever may get any of them has to see all that come back."""
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.api.events.v1 import event_pb2
 from holdfast.capacity import convert
+from holdfast.capacity.domain.choosing import note_over
 from holdfast.capacity.domain.holds import Void, VoidCause
 from holdfast.capacity.domain.inventory import CHANGES_MAX, Inventory
 from holdfast.capacity.domain.sections import Counters
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from holdfast.capacity.domain.holds import Hold
     from holdfast.capacity.engine.layouts import Layouts
     from holdfast.capacity.engine.needs import Needs
-    from holdfast.common.database import Pipeline
-    from holdfast.common.database_pipeline import Rows
+    from holdfast.common.database import Pipeline, Rows
 
 _MAKE: Final = """
 INSERT INTO capacity.event_inventories
@@ -116,11 +116,11 @@ class Reader:
         row = found["inventory"][0]
         controls = bytes(row[2])
         inventory = Inventory(
-            organization_id=pipeline.organization_id,
+            organization_id=pipeline.require_organization(),
             event_id=event_id,
             version=row[0],
             at=row[1],
-            controls=self._controls_of(controls, pipeline.organization_id, event_id),
+            controls=self._controls_of(controls, pipeline.require_organization(), event_id),
             counters=Counters(*row[3:8]),
             crossed=crossed_of(row[8]),
             live_holds=row[9],
@@ -149,7 +149,7 @@ class Reader:
         return unit
 
     async def _first(self, pipeline: Pipeline, event_id: str, needs: Needs) -> dict[str, Rows]:
-        mine = (pipeline.organization_id, event_id)
+        mine = (pipeline.require_organization(), event_id)
         sent: dict[str, Statement] = {}
         if needs.make:
             sent["make"] = Statement(_MAKE, mine)
@@ -303,6 +303,7 @@ class Reader:
         known |= {hold.hold_id: inventory.holds.now.setdefault(hold.hold_id, hold) for hold in new}
         inventory.expired = sorted(known.values(), key=lambda hold: (hold.expire_time, hold.hold_id))
         await self.load_places(pipeline, inventory, new)
+        note_over(inventory, new)
 
     async def load_section(self, pipeline: Pipeline, inventory: Inventory, section_id: str, *, blocks_max: int) -> None:
         """Read what keeps a section from going: up to so many blocks that stand, and holds whose time is over."""

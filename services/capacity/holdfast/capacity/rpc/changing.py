@@ -10,7 +10,7 @@ from holdfast.api.capacity.v1 import hold_service_pb2 as pb
 from holdfast.capacity import convert
 from holdfast.capacity.domain.changing import ChangeRequest, shrunk
 from holdfast.capacity.operations import changing as operations
-from holdfast.capacity.rpc.lines import check_blocks, lines_of, lock_prices, one_event
+from holdfast.capacity.rpc.lines import check_blocks, lines_of, lock_prices, one_event, section_ids
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.protobuf import to_timestamp
 
@@ -81,7 +81,7 @@ class ChangeServicer:
 
     async def _with_prices(self, call: Call, hold: Hold, wanted: ChangeRequest, *, fresh: bool) -> ChangeRequest:
         """Lock the prices of added lines, and of what will be left of lines that shrink, before the transaction."""
-        places = await self._events.sections(call, [line.section_id for line in wanted.added])
+        places = await self._events.sections(call, section_ids(wanted.added))
         one_event(hold.event_id, places)
         left = shrunk(hold, wanted.given)
         if not left and all(line.tier_id is None for line in wanted.added):

@@ -12,7 +12,7 @@ from holdfast.capacity.domain.blocks import Act
 from holdfast.capacity.domain.exchanging import ExchangeRequest, kept_line
 from holdfast.capacity.operations import exchanging as operations
 from holdfast.capacity.operations.sales import get_sale
-from holdfast.capacity.rpc.lines import check_blocks, dated_lines, lines_of, one_event, price_line
+from holdfast.capacity.rpc.lines import check_blocks, check_own_sections, dated_lines, lines_of, one_event, price_line
 from holdfast.common import ids
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.protobuf import from_money, to_money, to_timestamp
@@ -57,6 +57,7 @@ class ExchangeServicer:
             etag=request.etag,
         )
         check_blocks(wanted.taken, call)
+        check_own_sections(wanted.taken)
         outcome = await self._exchange(call, wanted, self._front.key(call, request, "ExchangeSeats"))
         self._front.replayed(call, request, replayed=outcome.replayed)
         staff = replace(self._front.viewer(call), reads_all=True)

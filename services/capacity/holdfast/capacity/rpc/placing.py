@@ -10,7 +10,15 @@ from holdfast.capacity import convert
 from holdfast.capacity.domain.placing import PlaceRequest
 from holdfast.capacity.engine.queues import Item
 from holdfast.capacity.operations import holds as operations
-from holdfast.capacity.rpc.lines import check_blocks, line_of, lines_of, lock_prices, one_event, permission_missing
+from holdfast.capacity.rpc.lines import (
+    check_blocks,
+    line_of,
+    lines_of,
+    lock_prices,
+    one_event,
+    permission_missing,
+    section_ids,
+)
 from holdfast.common import ids
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.protobuf import fingerprint, to_timestamp
@@ -72,7 +80,7 @@ class Placing:
         event_id = None
         for line in wanted.lines:
             known = self._events.known_section(organization_id, line.section_id)
-            if known is None or line.tier_id is not None or event_id not in (None, known[0]):
+            if known is None or line.tier_id is not None or line.fallbacks or event_id not in (None, known[0]):
                 return None
             event_id = known[0]
         return event_id if wanted.event_id in ("", event_id) else None
@@ -82,7 +90,7 @@ class Placing:
         return self.answer(await self._place(self.wanted(request, call), call), request, call)
 
     async def _place(self, wanted: PlaceRequest, call: Call) -> Outcome:
-        places = await self._events.sections(call, [line.section_id for line in wanted.lines])
+        places = await self._events.sections(call, section_ids(wanted.lines))
         event_id = one_event(wanted.event_id, places)
         for attempt in range(1, PRICED_MAX + 1):
             priced = await self._with_prices(call, event_id, wanted, fresh=attempt > 1)

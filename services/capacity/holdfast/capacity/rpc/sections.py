@@ -16,6 +16,7 @@ from holdfast.capacity.domain.placing import LineRequest
 from holdfast.capacity.domain.sections import SectionKind
 from holdfast.capacity.operations import checking
 from holdfast.capacity.operations import sections as operations
+from holdfast.capacity.rpc.lines import with_best
 from holdfast.common import ids
 from holdfast.common.errors import invalid
 from holdfast.common.pagination import filters_of, page_size
@@ -131,13 +132,17 @@ class SectionServicer:
             quantity=len(labels) or request.quantity,
             labels=labels,
         )
+        if request.HasField("best_available"):
+            wanted = with_best(wanted, request.best_available)
         hidden = self._front.sees_hidden(call)
         found = await self._front.run(call, lambda transaction: checking.check(transaction, wanted, hidden=hidden))
         return pb.CheckAvailabilityResponse(
             available=found.refusal is None,
             quantity=wanted.quantity,
             refusal=None if found.refusal is None else refusal_message(found.refusal),
+            section_id=found.section_id,
             available_count=found.available,
+            seats=found.seats,
             inventory_version=found.version,
             server_time=to_timestamp(found.at),
         )

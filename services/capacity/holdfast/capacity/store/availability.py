@@ -186,7 +186,7 @@ async def endings(
 ) -> list[Ending]:
     """Return which places of a section come back to sale when holds end, in the order of their time."""
     result = await transaction.execute(
-        select(holds.c.expire_time, holds.c.state, hold_lines.c.quantity)
+        select(holds.c.expire_time, holds.c.state, hold_lines.c.quantity, hold_lines.c.seats)
         .join(
             hold_lines,
             (hold_lines.c.organization_id == holds.c.organization_id) & (hold_lines.c.hold_id == holds.c.id),
@@ -205,6 +205,8 @@ async def endings(
         .limit(limit)
     )
     return [
-        Ending(expire_time=row.expire_time, pending=row.state == HoldState.PENDING, quantity=row.quantity)
+        Ending(
+            row.expire_time, pending=row.state == HoldState.PENDING, quantity=row.quantity, seats=tuple(row.seats or ())
+        )
         for row in result
     ]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import func, select
 
 from holdfast.capacity.store.tables import event_inventories, inventory_changes, inventory_checkpoints
-from holdfast.common.message import OutgoingMessage
-from holdfast.common.outbox import COUNTED_MAX, OutboxLag
+from holdfast.common.outbox import OutboxLag, OutboxSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
-
-    from sqlalchemy import Row
 
     from holdfast.common.database import Transaction
     from holdfast.common.metrics import Metrics
 
-BODY_BYTES_MAX = 262_144
 MESSAGE_TYPE = "inventory_changed"
 REPLAY_CHUNK = 16
 """Changes that are read at once: up to 4 MB, and as many as can be read through without delaying who sells."""
@@ -100,82 +95,28 @@ async def occur_time(transaction: Transaction, event_id: str, version: int) -> d
     return result.scalar_one_or_none()
 
 
-class JournalSource:
-    """`capacity.inventory_changes` as a relay's source: the journal is the outbox.
+class JournalSource(OutboxSource):
+    """`capacity.inventory_changes` as a relay's source: the journal is the outbox, and is kept.
 
-    With its lag it also reports how many holds are live.
+    The event's lock makes an event's sequence that of its versions. With its lag it also reports how many holds are
+    live.
     """
 
     def __init__(self, metrics: Metrics | None = None) -> None:
+        super().__init__(
+            "capacity",
+            table="inventory_changes",
+            aggregate="event_id",
+            message_id="'capacity-' || event_id || '-' || version",
+            subject=f"'capacity.' || organization_id || '.' || event_id || '.{MESSAGE_TYPE}'",
+            type_=f"'{MESSAGE_TYPE}'",
+            retention_days=None,
+        )
         self._metrics = metrics
-
-    async def pending(self, transaction: Transaction, limit: int) -> Sequence[OutgoingMessage]:
-        """Return the oldest unpublished changes. The event's lock makes an event's sequence that of its versions."""
-        rows = await transaction.execute(
-            select(inventory_changes)
-            .where(inventory_changes.c.publish_time.is_(None))
-            .order_by(inventory_changes.c.sequence)
-            .limit(limit)
-        )
-        return [_message(row) for row in rows]
-
-    async def mark_published(
-        self, transaction: Transaction, messages: Sequence[OutgoingMessage], *, epoch: int
-    ) -> None:
-        """Mark changes as published under `epoch`."""
-        table = inventory_changes
-        keys = [(each.organization_id, each.aggregate_id, each.version) for each in messages]
-        await transaction.execute(
-            update(table)
-            .where(tuple_(table.c.organization_id, table.c.event_id, table.c.version).in_(keys))
-            .values(publish_time=func.clock_timestamp(), publish_epoch=epoch)
-        )
-
-    async def rewind(self, transaction: Transaction, limit: int) -> int:
-        """Mark up to `limit` published changes as unpublished."""
-        table = inventory_changes
-        key = tuple_(table.c.organization_id, table.c.event_id, table.c.version)
-        some = (
-            select(table.c.organization_id, table.c.event_id, table.c.version)
-            .where(table.c.publish_time.is_not(None))
-            .limit(limit)
-        )
-        done = await transaction.execute(update(table).where(key.in_(some)).values(publish_time=None))
-        return int(done.rowcount)
 
     async def lag(self, transaction: Transaction) -> OutboxLag:
         """Measure what waits, by the database's clock."""
-        waiting = (
-            select(inventory_changes.c.occur_time)
-            .where(inventory_changes.c.publish_time.is_(None))
-            .order_by(inventory_changes.c.sequence)
-            .limit(COUNTED_MAX)
-            .subquery()
-        )
-        age = func.extract("epoch", func.clock_timestamp() - func.min(waiting.c.occur_time))
         if self._metrics is not None:
             live = await transaction.execute(select(func.coalesce(func.sum(event_inventories.c.live_holds), 0)))
             self._metrics.holds_active.set(int(live.scalar_one()))
-        row = (
-            await transaction.execute(select(func.count().label("pending"), age.label("age")).select_from(waiting))
-        ).one()
-        return OutboxLag(pending=int(row.pending), oldest_age_seconds=max(0.0, float(row.age or 0)))
-
-    async def prune(self, transaction: Transaction, limit: int) -> int:
-        """Delete nothing: the journal is kept, counters are recomputed from it."""
-        del transaction, limit
-        return 0
-
-
-def _message(row: Row[Any]) -> OutgoingMessage:
-    return OutgoingMessage(
-        message_id=f"capacity-{row.event_id}-{row.version}",
-        organization_id=row.organization_id,
-        aggregate_id=row.event_id,
-        version=row.version,
-        subject=f"capacity.{row.organization_id}.{row.event_id}.{MESSAGE_TYPE}",
-        type=MESSAGE_TYPE,
-        body=bytes(row.body),
-        occur_time=row.occur_time,
-        traceparent=row.traceparent,
-    )
+        return await super().lag(transaction)

@@ -44,7 +44,7 @@ class SectionView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Sections with the version and time at which their counters were true; of one section, the event's controls."""
+    """Sections with the version and time at which their counters were true; of named ones, the event's controls."""
 
     views: tuple[SectionView, ...]
     version: int
@@ -52,14 +52,14 @@ class Snapshot:
     controls: bytes = b""
 
 
-async def of_section(transaction: Transaction, section_id: str) -> Snapshot | None:
-    """Read one section; None when there is none."""
+async def of_section(transaction: Transaction, section_id: str, *, others: Sequence[str] = ()) -> Snapshot | None:
+    """Read a section and those of `others` that its event has; None when there is none of them."""
     event_id = (
         select(sections.c.event_id)
         .where(sections.c.organization_id == transaction.organization_id, sections.c.id == section_id)
         .scalar_subquery()
     )
-    found = await _read(transaction, event_id, filters=[sections.c.id == section_id], controls=True)
+    found = await _read(transaction, event_id, filters=[sections.c.id.in_([section_id, *others])], controls=True)
     return found if found is not None and found.views else None
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from holdfast.common import positions
 from holdfast.common.positions import Claim, ClaimKind
 from holdfast.events.domain.events import Figures
@@ -21,11 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from holdfast.common.database import Transaction
+    from holdfast.common.database import Pipeline, Statement, Transaction
     from holdfast.events.domain.scenes import Scene
 
 CONSUMER: Final = "events-inventory"
-logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ class Applied:
     scene: Scene | None = None
 
 
-async def apply_changes(transaction: Transaction, changes: Sequence[InventoryChange], *, now: datetime) -> Applied:
+async def apply_changes(pipeline: Pipeline, changes: Sequence[InventoryChange], *, now: datetime) -> Applied:
     """Apply consecutive changes of an event if they come next: position, figures, transitions, in one commit.
 
     Those that were applied before are left out; when all were, or some before the first one are missing, nothing
@@ -65,7 +62,7 @@ async def apply_changes(transaction: Transaction, changes: Sequence[InventoryCha
     """
     first, last = changes[0], changes[-1]
     claim = await positions.claim(
-        transaction,
+        pipeline,
         schema=SCHEMA,
         consumer=CONSUMER,
         aggregate_id=last.event_id,
@@ -77,9 +74,9 @@ async def apply_changes(transaction: Transaction, changes: Sequence[InventoryCha
     scene = None
     for change in changes:
         if change.version > claim.position and change.sold_out is not None:
-            scene = await _cross(transaction, change, now=now) or scene
+            scene = await _cross(pipeline.transaction(), change, now=now) or scene
     if last.sold_out is None:
-        await _write_figures(transaction, last)
+        pipeline.last.append(_figures(last))
     return Applied(claim=claim, scene=scene)
 
 
@@ -88,7 +85,7 @@ async def _cross(transaction: Transaction, change: InventoryChange, *, now: date
     # Locked, because the event may move: a resume of sales that runs now then either finds the new figures or is found
     # here.
     event = await event_store.find_event(transaction, change.organization_id, change.event_id, lock="wait")
-    await _write_figures(transaction, change)
+    await transaction.send(_figures(change))
     if event is None or event.delete_time is not None:
         return None
     name = inventory_transition(event.state, sold_out=bool(change.sold_out))
@@ -105,9 +102,8 @@ async def _cross(transaction: Transaction, change: InventoryChange, *, now: date
     )
 
 
-async def _write_figures(transaction: Transaction, change: InventoryChange) -> None:
-    written = await event_store.write_figures(
-        transaction,
+def _figures(change: InventoryChange) -> Statement:
+    return event_store.write_figures(
         change.organization_id,
         change.event_id,
         Figures(
@@ -119,8 +115,6 @@ async def _write_figures(transaction: Transaction, change: InventoryChange) -> N
         ),
         crossed=change.sold_out is not None,
     )
-    if not written:
-        logger.warning("inventory of an unknown event", event_id=change.event_id, version=change.version)
 
 
 async def skip_change(transaction: Transaction, *, event_id: str, version: int) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy import func, literal, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from holdfast.common.database import Statement
 from holdfast.events.domain.events import Event, EventKind, Figures, Visibility
 from holdfast.events.domain.lifecycle import EventState
 from holdfast.events.store.tables import EVENT_FIGURES, EVENTS
@@ -169,35 +170,39 @@ async def find_figures(transaction: Transaction, organization_id: str, event_ids
     }
 
 
-async def write_figures(
-    transaction: Transaction, organization_id: str, event_id: str, figures: Figures, *, crossed: bool
-) -> bool:
-    """Write what capacity reported, unless something newer is there or there is no such event: False then.
+def write_figures(organization_id: str, event_id: str, figures: Figures, *, crossed: bool) -> Statement:
+    """Write what capacity reported, unless something newer is there or there is no such event.
 
     `sold_out` is taken only if the report `crossed` that line; otherwise what an earlier one said stays. A table of its
     own: figures change with every hold, and must change neither the event's version nor its etag.
     """
-    values = {
-        "capacity": figures.capacity,
-        "available": figures.available,
-        "sold": figures.sold,
-        "sold_out": figures.sold_out,
-        "inventory_version": figures.inventory_version,
-    }
-    of_event = select(
-        EVENTS.c.organization_id,
-        EVENTS.c.id,
-        *(literal(value, EVENT_FIGURES.c[name].type) for name, value in values.items()),
-    ).where(EVENTS.c.organization_id == organization_id, EVENTS.c.id == event_id)
-    statement = insert(EVENT_FIGURES).from_select(["organization_id", "event_id", *values], of_event)
-    written = await transaction.execute(
-        statement.on_conflict_do_update(
-            index_elements=[EVENT_FIGURES.c.organization_id, EVENT_FIGURES.c.event_id],
-            set_={name: statement.excluded[name] for name in values if crossed or name != "sold_out"},
-            where=EVENT_FIGURES.c.inventory_version < statement.excluded.inventory_version,
-        )
+    return Statement(
+        _WRITE_FIGURES,
+        (
+            organization_id,
+            event_id,
+            figures.capacity,
+            figures.available,
+            figures.sold,
+            figures.sold_out,
+            figures.inventory_version,
+            crossed,
+        ),
     )
-    return int(written.rowcount) > 0
+
+
+_WRITE_FIGURES: Final = """
+INSERT INTO events.event_figures AS f
+  (organization_id, event_id, capacity, available, sold, sold_out, inventory_version)
+SELECT e.organization_id, e.id, $3::int, $4::int, $5::int, $6::bool, $7::bigint
+FROM events.events e WHERE e.organization_id = $1 AND e.id = $2
+ON CONFLICT (organization_id, event_id) DO UPDATE SET
+  capacity = excluded.capacity,
+  available = excluded.available,
+  sold = excluded.sold,
+  sold_out = CASE WHEN $8::bool THEN excluded.sold_out ELSE f.sold_out END,
+  inventory_version = excluded.inventory_version
+WHERE f.inventory_version < excluded.inventory_version"""
 
 
 async def venue_has_events(transaction: Transaction, organization_id: str, venue_id: str) -> bool:

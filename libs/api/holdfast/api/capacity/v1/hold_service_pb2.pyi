@@ -1242,7 +1242,7 @@ class ExchangeSeatsRequest(_message.Message):
 
     @_builtins.property
     def take_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldLineSelector]:
-        """What is taken instead, 1–50 lines."""
+        """What is taken instead, 1–50 lines. Best available has no sections to fall back on here: the price depends on them."""
 
     @_builtins.property
     def expected_difference(self) -> _money_pb2.Money:

@@ -116,9 +116,11 @@ class HoldServiceServicer:
 
     def PlaceHold(self, request, context):
         """Places a hold on one section (`section_id`, and a quantity, seats or best available) or on several lines of one
-        event. All lines or none: if one seat is taken, SEATS_TAKEN names all that are, and nothing is held. With a `price_tier_id` the price is locked for as long as the hold lives; it is never guessed: if
-        pricing cannot be asked, the hold fails with DEPENDENCY_UNAVAILABLE. Idempotent by `request_id` per
-        organization and caller: a replay answers the same hold as it is now.
+        event. All lines or none: if one seat is taken, SEATS_TAKEN names all that are, and nothing is held. Which seats best
+        available gets is decided when the hold is placed, in the order of arrival; a replay answers the same ones. With a
+        `price_tier_id` the price is locked for as long as the hold lives; it is never guessed: if pricing cannot be asked,
+        the hold fails with DEPENDENCY_UNAVAILABLE. Idempotent by `request_id` per organization and caller: a replay answers
+        the same hold as it is now.
 
         Buyers hold for themselves; staff and services may name a `customer_id`, and a `block_id` to hold places that are
         out of public sale: both need the permission `holds.manage`.

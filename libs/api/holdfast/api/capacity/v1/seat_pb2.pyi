@@ -205,8 +205,10 @@ class BestAvailable(_message.Message):
     """Only seats of this category; empty = of any."""
     @_builtins.property
     def fallback_section_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Sections of the same event to try, in this order, if the line's own cannot give what is asked. The hold's line says
-        which one it became. At most 20, for the same date; a price tier must apply to it, or the section is passed over.
+        """Sections of the same event to try, in this order, if the line's own cannot give what is asked: because its seats are
+        taken, it is closed, or the order is too small or too large for it. The hold's line says which one it became; if none
+        can, the refusal is that of the line's own. At most 20, with seats, for the same date, and no section more than once
+        in a request; not with a block. A price tier must apply to it, or the section is passed over.
         """
 
     def __init__(

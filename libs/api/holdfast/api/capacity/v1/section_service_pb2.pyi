@@ -600,14 +600,19 @@ class CheckAvailabilityResponse(_message.Message):
     SEATS_FIELD_NUMBER: _builtins.int
     INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
     SERVER_TIME_FIELD_NUMBER: _builtins.int
+    SECTION_ID_FIELD_NUMBER: _builtins.int
     available: _builtins.bool
     """Whether a hold could be placed."""
     quantity: _builtins.int
     """How many places were asked for."""
     available_count: _builtins.int
-    """How many places of the section are free."""
+    """How many places of the section of `section_id` are free."""
     inventory_version: _builtins.int
     """The inventory version at which this was true."""
+    section_id: _builtins.str
+    """Which section that is: the one asked for, or, where only that can give what is asked, the one that best available
+    would fall back on.
+    """
     @_builtins.property
     def refusal(self) -> _availability_pb2.AvailabilityRefusal:
         """Why not; absent if it could."""
@@ -630,10 +635,11 @@ class CheckAvailabilityResponse(_message.Message):
         seats: _abc.Iterable[_builtins.str] | None = ...,
         inventory_version: _builtins.int = ...,
         server_time: _timestamp_pb2.Timestamp | None = ...,
+        section_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "server_time", b"server_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "available_count", b"available_count", "inventory_version", b"inventory_version", "quantity", b"quantity", "refusal", b"refusal", "seats", b"seats", "server_time", b"server_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "available_count", b"available_count", "inventory_version", b"inventory_version", "quantity", b"quantity", "refusal", b"refusal", "seats", b"seats", "section_id", b"section_id", "server_time", b"server_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

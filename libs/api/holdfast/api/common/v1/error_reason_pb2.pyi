@@ -185,8 +185,9 @@ class Error(_message.Message):
         Metadata: `{"coupon_code": "SPRING", "coupon_id": "…"}`
         """
         INSUFFICIENT_CAPACITY: Error._Reason.ValueType  # 80
-        """FAILED_PRECONDITION. Fewer places are free than asked for. Of best available `adjacent` is how many of the seats that
-        it may take are side by side at most.
+        """FAILED_PRECONDITION. Fewer places are free than asked for. Where best available finds no seats `adjacent` is how many
+        of those that it may take are side by side at most, and `wheelchairs` how many of them are wheelchair places, if such
+        are asked for.
         Metadata: `{"section_id": "…", "available": "3", "adjacent": "2", "inventory_version": "912", "next_change_time": "2026-05-01T12:04:00Z"}`
         """
         SEATS_TAKEN: Error._Reason.ValueType  # 81
@@ -524,8 +525,9 @@ class Error(_message.Message):
     Metadata: `{"coupon_code": "SPRING", "coupon_id": "…"}`
     """
     INSUFFICIENT_CAPACITY: Error.Reason.ValueType  # 80
-    """FAILED_PRECONDITION. Fewer places are free than asked for. Of best available `adjacent` is how many of the seats that
-    it may take are side by side at most.
+    """FAILED_PRECONDITION. Fewer places are free than asked for. Where best available finds no seats `adjacent` is how many
+    of those that it may take are side by side at most, and `wheelchairs` how many of them are wheelchair places, if such
+    are asked for.
     Metadata: `{"section_id": "…", "available": "3", "adjacent": "2", "inventory_version": "912", "next_change_time": "2026-05-01T12:04:00Z"}`
     """
     SEATS_TAKEN: Error.Reason.ValueType  # 81
