@@ -31,6 +31,7 @@ from holdfast.capacity.rpc.seats import SeatServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.rpc.verification import VerificationServicer
 from holdfast.capacity.seat_maps import SeatMaps
+from holdfast.capacity.seating_sagas import SeatingSagas
 from holdfast.capacity.store.journal import JournalSource
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
@@ -120,10 +121,14 @@ class CapacityApp:
             telemetry=self._telemetry,
             drain_seconds=settings.drain_seconds,
         )
+        outside = Outside(events=self._events, pricing=self._pricing)
+        self._seating_sagas = SeatingSagas(
+            database=self._database, sweeper=self._sweeper, engine=self._engine, outside=outside
+        )
         front = Front(
             database=self._database,
             engine=self._engine,
-            outside=Outside(events=self._events, pricing=self._pricing),
+            outside=outside,
             tokens=PageTokens(mesh.page_token_key),
             metrics=self.metrics,
         )
@@ -132,8 +137,8 @@ class CapacityApp:
         self.server.add(
             sections,
             SectionServicer(front, events),
-            SeatingServicer(front),
-            SeatServicer(front, events, seat_maps=self.seat_maps),
+            SeatingServicer(front, self._seating_sagas),
+            SeatServicer(front, events, seat_maps=self.seat_maps, layouts=layouts),
             BlockServicer(front, events),
         )
         holds = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"]
@@ -191,6 +196,7 @@ class CapacityApp:
         loops: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
             "loop-lag": partial(watch_loop_lag, self.metrics),
             "controls": partial(self._relay.messaging.consume, controls.consumer()),
+            "seating-sagas": self._seating_sagas.run,
             "availability": partial(self._relay.messaging.listen, COMMITS, self._hear),
         }
         if self._settings.reaper == "on":

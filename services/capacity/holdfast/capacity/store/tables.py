@@ -226,6 +226,26 @@ inventory_checkpoints = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+seating_sagas = Table(
+    "seating_sagas",
+    metadata,
+    Column("organization_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("schedule_id", Text),
+    Column("caller", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("config", LargeBinary, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    Column("section_ids", ARRAY(Text), nullable=False),
+    Column("price_tier_ids", ARRAY(Text), nullable=False),
+    Column("refusal", JSONB),
+    Column("attempts", Integer, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("due_time", DateTime(timezone=True), nullable=False),
+)
+
 due_work = Table(
     "due_work",
     metadata,

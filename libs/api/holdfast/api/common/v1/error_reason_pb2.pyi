@@ -173,7 +173,8 @@ class Error(_message.Message):
         Metadata: `{"section_id": "…"}`
         """
         NAME_TAKEN: Error._Reason.ValueType  # 63
-        """ALREADY_EXISTS. The organization has a name like that already, or the price tier, on this event.
+        """ALREADY_EXISTS. The organization has a name like that already, or the event has a price tier of this name on this
+        date.
         Metadata: `{"name": "Standard"}`
         """
         ETAG_MISMATCH: Error._Reason.ValueType  # 64
@@ -513,7 +514,8 @@ class Error(_message.Message):
     Metadata: `{"section_id": "…"}`
     """
     NAME_TAKEN: Error.Reason.ValueType  # 63
-    """ALREADY_EXISTS. The organization has a name like that already, or the price tier, on this event.
+    """ALREADY_EXISTS. The organization has a name like that already, or the event has a price tier of this name on this
+    date.
     Metadata: `{"name": "Standard"}`
     """
     ETAG_MISMATCH: Error.Reason.ValueType  # 64
