@@ -135,7 +135,6 @@ class CapacityApp:
             metrics=self.metrics,
         )
         events = EventsOf(front)
-        placing = Placing(front, events)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
         self.server.add(
             sections,
@@ -144,13 +143,13 @@ class CapacityApp:
             SeatServicer(front, events, seat_maps=self.seat_maps, layouts=layouts),
             BlockServicer(front, events),
         )
-        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
-        door = self.server.item_door(holds.methods_by_name["PlaceHold"])
+        holds = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"]
+        holding, lifecycle = HoldServicer(front, Placing(front, events)), LifecycleServicer(front, events)
         self.server.add(
             holds,
             holding,
-            BatchServicer(holding.place_hold, door=door, shortcut=placing),
-            LifecycleServicer(front, events),
+            lifecycle,
+            BatchServicer(self.server, holding, lifecycle),
             ChangeServicer(front, events),
             SaleServicer(front, events),
             ExchangeServicer(front, events),
