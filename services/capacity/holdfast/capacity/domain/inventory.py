@@ -56,9 +56,10 @@ class Inventory:
     and blocks that are short of places; `more_expired` are those of which there may be more. `next_expire_times` tells
     by section when the next live hold ends, where places stay short; of seated sections it is not known before somebody
     is refused, and `untold` are those. `claimed` is how many tickets of a tier a customer has in live holds and sales,
-    of the pairs that the requests ask for. `due_time` is when something of the event is due. `released_lines` are by hold the places that it gave back while it lives on, with what its price falls by.
-    `void_versions` tells of voided holds which commit ended them, `block_acts` who did something to blocks.
-    `repaired` says that the commit puts right what did not agree.
+    of the pairs that the requests ask for. `due_time` is when something of the event is due. `released_lines` are by
+    hold the places that it gave back while it lives on, with what its price falls by. `void_versions` tells of voided
+    holds which commit ended them, `block_acts` who did something to blocks. `repaired` says that the commit puts right
+    what did not agree.
     `admits` and `open_dates` remember, for the requests of one batch, that the event takes new holds, and the dates on
     sale that they ask for.
     """
