@@ -115,7 +115,8 @@ class LifecycleServicer:
         )
 
     async def _decide(self, call: Call, request: Request, command: Command[Outcome], count: Counter) -> Outcome:
-        outcome = await self._front.submit(call, await self._events.hold(call, request.hold_id), command)
+        event_id = await self._events.hold(call, request.hold_id)
+        outcome = await self._front.submit(call, event_id, self._front.audited_hold(call, request, command))
         self._front.replayed(call, request, replayed=outcome.replayed)
         if outcome.done:
             count.inc()
