@@ -222,10 +222,14 @@ class Capacity:
         return [request.hold_id for request in requests]
 
     @asynccontextmanager
-    async def database_of_the_service(self) -> AsyncIterator[Database]:
+    async def database_of_the_service(self, **limits: float) -> AsyncIterator[Database]:
         """Open the database as the service's role."""
         database = Database(
-            dsn=self.database.dsn("capacity_service"), pool_size=1, application_name="test", schema="capacity"
+            dsn=self.database.dsn("capacity_service"),
+            pool_size=1,
+            application_name="test",
+            schema="capacity",
+            **limits,  # type: ignore[arg-type]  # each is a number of seconds
         )
         await database.start()
         try:
@@ -352,27 +356,32 @@ def identity_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def running(
+async def running(  # noqa: PLR0913 (what may be otherwise, each with its default)
     database: TestDatabase,
     nats_url: str,
     identity_dir: Path,
     *,
     neighbours: bool = True,
+    world: World | None = None,
+    pricing_address: str = "",
     mesh_settings: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Capacity]:
-    """Run the service; without neighbours, nobody listens where events and pricing should be."""
+    """Run the service; without neighbours, nobody listens where events and pricing should be.
+
+    `pricing_address` is where a real pricing is, or is to be, in the place of the stand-in.
+    """
     mesh = MeshSettings(
         identity_dir=identity_dir, page_token_key=SecretStr("k" * 40), nats_url=nats_url, **(mesh_settings or {})
     )
-    world = World()
+    world = world or World()
     others = servers(world, identity_dir=identity_dir, mesh=mesh)
     addresses = ["127.0.0.1:1", "127.0.0.1:1"]
     if neighbours:
         for server in others:
             await server.start()
         addresses = [server.address for server in others]
-    mesh = mesh.model_copy(update={"events_address": addresses[0], "pricing_address": addresses[1]})
+    mesh = mesh.model_copy(update={"events_address": addresses[0], "pricing_address": pricing_address or addresses[1]})
     app = CapacityApp(
         mesh,
         CapacitySettings(

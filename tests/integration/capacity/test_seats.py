@@ -77,7 +77,6 @@ async def test_rows_and_columns_make_seated_sections(capacity: Capacity) -> None
         ({"rows": 2, "cols": 5, "sections": [{"name": "A"}, {"name": "A"}]}, Reason.INVALID_SEATING_CONFIG),
         ({"rows": 1000, "cols": 101, "sections": [{"name": "A"}]}, Reason.INVALID_SEATING_CONFIG),
         ({"rows": 100, "cols": 51, "sections": [{"name": "A"}]}, Reason.VENUE_CAPACITY_EXCEEDED),
-        ({"rows": 2, "cols": 5, "sections": [{"name": "A", "price": "20"}]}, Reason.NOT_BUILT_YET),
     ],
 )
 async def test_what_cannot_be_laid_out_makes_nothing(capacity: Capacity, config: Any, reason: Reason) -> None:

@@ -18,28 +18,33 @@ BODY_BYTES_MAX = 512 * 1024
 """The largest body of a message. NATS takes 1 MiB with headers; a larger one could never be published."""
 
 
-async def append(transaction: Transaction, message: OutgoingMessage, *, schema: str) -> None:
-    """Append `message` to `<schema>.outbox`.
+async def append(transaction: Transaction, *messages: OutgoingMessage, schema: str) -> None:
+    """Append messages, one at least, to `<schema>.outbox` in their order.
 
-    The aggregate's version must have been taken under the aggregate's row lock in this same transaction: that is what
-    makes the order of the rows the order of the commits. Raises ValueError when the body is larger than can be
-    published, IntegrityError when the aggregate has this version already.
+    The aggregates' versions must have been taken under the aggregates' row locks in this same transaction: that is what
+    makes the order of the rows the order of the commits. Raises ValueError when a body is larger than can be published,
+    IntegrityError when an aggregate has this version already.
     """
-    if len(message.body) > BODY_BYTES_MAX:
-        reason = f"the body of {message.type} has {len(message.body)} bytes, more than {BODY_BYTES_MAX}"
-        raise ValueError(reason)
+    for message in messages:
+        if len(message.body) > BODY_BYTES_MAX:
+            reason = f"the body of {message.type} has {len(message.body)} bytes, more than {BODY_BYTES_MAX}"
+            raise ValueError(reason)
     await transaction.execute(
-        insert(tables.outbox_table(schema)).values(
-            organization_id=message.organization_id,
-            aggregate_id=message.aggregate_id,
-            version=message.version,
-            message_id=message.message_id,
-            subject=message.subject,
-            type=message.type,
-            body=message.body,
-            occur_time=message.occur_time,
-            traceparent=message.traceparent,
-        )
+        insert(tables.outbox_table(schema)),
+        [
+            {
+                "organization_id": message.organization_id,
+                "aggregate_id": message.aggregate_id,
+                "version": message.version,
+                "message_id": message.message_id,
+                "subject": message.subject,
+                "type": message.type,
+                "body": message.body,
+                "occur_time": message.occur_time,
+                "traceparent": message.traceparent,
+            }
+            for message in messages
+        ],
     )
 
 

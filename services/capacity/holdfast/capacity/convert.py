@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from holdfast.capacity.domain.layouts import Layout
     from holdfast.capacity.domain.sales import Sale, SaleReturn
     from holdfast.capacity.domain.sections import Counters, Section
+    from holdfast.common.money import Money
 
 _KIND: Final = section_pb2.Section.Kind
 _HOLD_STATE: Final = hold_pb2.Hold.State
@@ -117,6 +118,11 @@ def lock_of(outcome: quote_service_pb2.LockPriceOutcome) -> PriceLock:
         max_per_order=lock.max_per_order,
         max_per_customer=lock.max_per_customer,
     )
+
+
+def unit_price(body: bytes) -> Money:
+    """Read what one ticket costs at a locked price, after all adjustments, without fees and tax."""
+    return from_money(locked_price_pb2.LockedPrice.FromString(body).breakdown.unit_price, field="unit_price")
 
 
 def locked_price_line(

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 from holdfast.api.capacity.v1 import messages_pb2
 from holdfast.capacity.domain.database_clock import DatabaseClock
 from holdfast.capacity.operations.access import event_not_found
-from holdfast.capacity.store import availability as store
-from holdfast.capacity.store import journal
+from holdfast.capacity.store import inventories, journal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -176,7 +175,7 @@ class Following(Generic[E, R]):
         """Apply the commits that follow one another; None when the event must be read as a whole."""
         event = kept.event
         while event is not None and (change := kept.waiting.pop(event.version + 1, None)) is not None:
-            if not self._follow(event, change):
+            if change.repaired or not self._follow(event, change):
                 event = kept.event = None
         return event
 
@@ -240,7 +239,7 @@ class Following(Generic[E, R]):
 
 
 async def _news(transaction: Transaction, event_id: str, after_version: int) -> _News:
-    found = await store.version_of(transaction, event_id)
+    found = await inventories.newest(transaction, event_id)
     if found is None:
         raise event_not_found(event_id)
     version, at = found

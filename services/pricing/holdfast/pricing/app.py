@@ -18,6 +18,7 @@ from holdfast.common.telemetry import Telemetry
 from holdfast.pricing.rpc.belonging import Belonging
 from holdfast.pricing.rpc.price_tiers import PriceTierServicer
 from holdfast.pricing.rpc.quotes import QuoteServicer
+from holdfast.pricing.rpc.seating_prices import SeatingPriceServicer
 
 if TYPE_CHECKING:
     from holdfast.common.settings import MeshSettings
@@ -72,6 +73,7 @@ class PricingApp:
                 belonging=Belonging(events=self._events, capacity=self._capacity),
                 page_tokens=PageTokens(mesh.page_token_key),
             ),
+            SeatingPriceServicer(database=self._database),
         )
         self.server.add(
             quote_service_pb2.DESCRIPTOR.services_by_name["QuoteService"], QuoteServicer(database=self._database)

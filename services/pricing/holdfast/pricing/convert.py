@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from holdfast.api.common.v1 import error_reason_pb2
-from holdfast.api.pricing.v1 import locked_price_pb2, price_tier_pb2, quote_service_pb2
+from holdfast.api.pricing.v1 import locked_price_pb2, price_tier_pb2, price_tier_service_pb2, quote_service_pb2
 from holdfast.common.errors import DomainError, FieldViolation, Reason, invalid
 from holdfast.common.money import Money
 from holdfast.common.protobuf import from_money, to_datetime, to_money, to_timestamp
@@ -52,6 +52,20 @@ def terms_change(message: price_tier_pb2.PriceTier, fields: Iterable[str] | None
     return cast("TermsChange", change)
 
 
+def seating_change(message: price_tier_service_pb2.SeatingPrice, schedule_id: str | None) -> TermsChange:
+    """Read the terms of the tier of a section that a seating configuration makes."""
+    change: TermsChange = {
+        "name": message.name,
+        "section_id": message.section_id.lower(),
+        "base_price": _money(message.base_price, "price_tier.base_price"),
+    }
+    if schedule_id:
+        change["schedule_id"] = schedule_id.lower()
+    if message.tier:
+        change["tier"] = message.tier
+    return change
+
+
 def _value(message: price_tier_pb2.PriceTier, name: str) -> object:
     value = getattr(message, name)
     path = f"price_tier.{name}"
@@ -96,6 +110,8 @@ def price_tier(tier: PriceTier) -> price_tier_pb2.PriceTier:
         update_time=to_timestamp(tier.update_time),
         etag=tier.etag,
     )
+    if tier.delete_time is not None:
+        message.delete_time.CopyFrom(to_timestamp(tier.delete_time))
     if terms.group_discount_basis_points is not None:
         message.group_discount_percent = percent_string(terms.group_discount_basis_points)
     for name in (*_IDS, *_TEXTS, *_PLAIN):

@@ -36,6 +36,8 @@ ROW_SEATS_MAX: Final = 1000
 ROW_RUNS_MAX: Final = 200
 OFFSET_MAX: Final = 1000
 NAME_LENGTH_MAX: Final = 100
+PRICE_MINOR_MAX: Final = 100_000_000_000
+"""The highest price of a seat in minor units: what pricing takes."""
 
 _LABEL: Final = re.compile(r"[^\W_]{1,8}")
 _NOTHING: Final = AttributeChange()
@@ -238,11 +240,20 @@ def _check_section(section: SectionConfig, path: str) -> None:
         raise refused(f"{path}.name", "must not be empty")
     if len(section.name) > NAME_LENGTH_MAX:
         raise refused(f"{path}.name", f"at most {NAME_LENGTH_MAX} characters")
-    if section.price is not None and section.price.minor < 0:
-        raise refused(f"{path}.price", "must not be negative")
+    if section.price is not None:
+        _check_price(section, section.price, path)
     if section.numbering is not None:
         _check_numbering(section.numbering, f"{path}.numbering")
     _attributes(PLAIN, section.attributes, f"{path}.attributes")
+
+
+def _check_price(section: SectionConfig, price: Money, path: str) -> None:
+    if price.minor < 0:
+        raise refused(f"{path}.price", "must not be negative")
+    if price.minor > PRICE_MINOR_MAX:
+        raise refused(f"{path}.price", f"at most {PRICE_MINOR_MAX} of the currency's minor units")
+    if len(title(section.name, section.subsections or None)) > NAME_LENGTH_MAX:
+        raise refused(f"{path}.name", f"at most {NAME_LENGTH_MAX} characters with its number: its price is named so")
 
 
 def _check_numbering(numbering: Numbering, path: str) -> None:

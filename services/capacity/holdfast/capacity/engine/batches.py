@@ -41,7 +41,7 @@ TIDY_MAX: Final = 200
 COLLISIONS_MAX: Final = 3
 """How often a batch runs again because another replica used one of its keys for another event in the meantime."""
 LOCK_NOT_AVAILABLE: Final = "55P03"
-KEY_CONSTRAINTS: Final = frozenset({"holds_request", "requests_pkey"})
+KEY_CONSTRAINTS: Final = frozenset({"holds_request", "requests_pkey", "seating_sagas_request"})
 
 logger = structlog.get_logger(__name__)
 

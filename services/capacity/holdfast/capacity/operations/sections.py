@@ -74,21 +74,34 @@ def make_sections(
 
     Raises EVENT_NOT_FOUND, EVENT_CANCELLED, VENUE_CAPACITY_EXCEEDED, and what `planned` does.
     """
-    inventory = unit.inventory
-    if inventory.controls.deleted:
-        raise event_not_found(inventory.event_id)
-    known = unit.replayed(key)
+    known = find_made(unit, key)
     if known is not None:
-        return SectionsMade(tuple(known.split(",")), inventory.version, replayed=True)
-    if inventory.controls.state is EventState.CANCELLED:
-        raise DomainError(Reason.EVENT_CANCELLED, "the event is cancelled", metadata={"event_id": inventory.event_id})
-    made = planned(inventory)
-    check_maxima(inventory, made)
+        return known
+    inventory = unit.inventory
+    made = check_new(inventory, planned)
     for section in made:
         inventory.put_section(section, new=True)
     section_ids = tuple(section.section_id for section in made)
     unit.record(key, ",".join(section_ids))
     return SectionsMade(section_ids, inventory.next_version)
+
+
+def find_made(unit: Unit, key: RequestKey | None) -> SectionsMade | None:
+    """Give the sections that the same request made before; None if it is new. Raises EVENT_NOT_FOUND."""
+    inventory = unit.inventory
+    if inventory.controls.deleted:
+        raise event_not_found(inventory.event_id)
+    known = unit.replayed(key)
+    return None if known is None else SectionsMade(tuple(known.split(",")), inventory.version, replayed=True)
+
+
+def check_new(inventory: Inventory, planned: Callable[[Inventory], Sequence[Section]]) -> Sequence[Section]:
+    """Give the sections that `planned` gives, if they may be made. Raises as `make_sections`."""
+    if inventory.controls.state is EventState.CANCELLED:
+        raise DomainError(Reason.EVENT_CANCELLED, "the event is cancelled", metadata={"event_id": inventory.event_id})
+    made = planned(inventory)
+    check_maxima(inventory, made)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

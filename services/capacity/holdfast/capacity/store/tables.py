@@ -24,6 +24,7 @@ event_inventories = Table(
     *_counters(),
     Column("crossed", Text, nullable=False),
     Column("live_holds", Integer, nullable=False),
+    Column("repaired_version", BigInteger, nullable=False),
 )
 
 sections = Table(
@@ -224,6 +225,45 @@ inventory_checkpoints = Table(
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("occur_time", DateTime(timezone=True), nullable=False),
     Column("body", LargeBinary, nullable=False),
+)
+
+seating_sagas = Table(
+    "seating_sagas",
+    metadata,
+    Column("organization_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("schedule_id", Text),
+    Column("caller", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("config", LargeBinary, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    Column("section_ids", ARRAY(Text), nullable=False),
+    Column("price_tier_ids", ARRAY(Text), nullable=False),
+    Column("refusal", JSONB),
+    Column("attempts", Integer, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("due_time", DateTime(timezone=True), nullable=False),
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("organization_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("actor_roles", ARRAY(Text), nullable=False),
+    Column("action", Text, nullable=False),
+    Column("resource_type", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("changes", JSONB, nullable=False),
+    Column("omitted", ARRAY(Text), nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
 )
 
 due_work = Table(

@@ -59,6 +59,7 @@ class PriceTier:
     version: int
     create_time: datetime
     update_time: datetime
+    delete_time: datetime | None = None
 
     @property
     def etag(self) -> str:

@@ -70,7 +70,7 @@ async def create_price_tier(
         create_time=now,
         update_time=now,
     )
-    await price_tiers.add(transaction, tier, actor=author.subject)
+    await price_tiers.add(transaction, [tier], actor=author.subject)
     await _publish(transaction, tier, author.key)
     return Written(tier, replayed=False)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, func, insert, select, true, tuple_, update
+from sqlalchemy import and_, bindparam, func, select, true, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
 from holdfast.common.errors import DomainError, FieldViolation, Reason
@@ -13,9 +14,10 @@ from holdfast.pricing.domain.price_tiers import PriceTerms, PriceTier
 from holdfast.pricing.store.tables import price_tier_versions, price_tiers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, CursorResult, Executable, RowMapping
+    from sqlalchemy import ColumnElement, RowMapping
 
     from holdfast.common.database import Transaction
 
@@ -72,36 +74,70 @@ async def lock(transaction: Transaction, price_tier_id: str) -> PriceTier | None
     return None if row is None else _price_tier(row)
 
 
-async def add(transaction: Transaction, tier: PriceTier, *, actor: str) -> None:
-    """Write a new tier and its first version. Raises NAME_TAKEN."""
-    await _with_unique_name(
-        transaction,
-        insert(price_tiers).values(
-            organization_id=tier.organization_id,
-            id=tier.id,
-            event_id=tier.event_id,
-            version=tier.version,
-            create_time=tier.create_time,
-            update_time=tier.update_time,
-            **_values(tier.terms),
-        ),
-        tier,
+async def add(transaction: Transaction, tiers: Sequence[PriceTier], *, actor: str) -> None:
+    """Write new tiers, one at least, and their first versions. Raises NAME_TAKEN, naming the first whose name is."""
+    # Left out instead of failing the statement, so that it can be told which one it was.
+    result = await transaction.execute(
+        insert(price_tiers).on_conflict_do_nothing().returning(price_tiers.c.id),
+        [
+            {
+                "organization_id": tier.organization_id,
+                "id": tier.id,
+                "event_id": tier.event_id,
+                "version": tier.version,
+                "create_time": tier.create_time,
+                "update_time": tier.update_time,
+                **_values(tier.terms),
+            }
+            for tier in tiers
+        ],
     )
-    await _add_version(transaction, tier, actor=actor)
+    made = set(result.scalars())
+    for tier in tiers:
+        if tier.id not in made:
+            raise _name_taken(tier)
+    await _add_versions(transaction, tiers, actor=actor)
 
 
 async def change(transaction: Transaction, tier: PriceTier, *, actor: str) -> None:
     """Write the next version of a tier that this transaction has locked. Raises NAME_TAKEN."""
-    result = await _with_unique_name(
-        transaction,
-        update(price_tiers)
-        .where(_live(transaction), price_tiers.c.id == tier.id, price_tiers.c.version == tier.version - 1)
-        .values(version=tier.version, update_time=tier.update_time, **_values(tier.terms)),
-        tier,
-    )
+    try:
+        result = await transaction.execute(
+            update(price_tiers)
+            .where(_live(transaction), price_tiers.c.id == tier.id, price_tiers.c.version == tier.version - 1)
+            .values(version=tier.version, update_time=tier.update_time, **_values(tier.terms))
+        )
+    except IntegrityError as error:
+        if _NAME_INDEX not in str(error.orig):
+            raise
+        raise _name_taken(tier) from None
     if result.rowcount != 1:
         raise RuntimeError("a price tier was changed without its lock")
-    await _add_version(transaction, tier, actor=actor)
+    await _add_versions(transaction, [tier], actor=actor)
+
+
+async def any_known(transaction: Transaction, price_tier_ids: Sequence[str]) -> bool:
+    """Tell whether there is, or was, any of some tiers."""
+    statement = select(price_tiers.c.id).where(
+        price_tiers.c.organization_id == transaction.require_organization(), price_tiers.c.id.in_(price_tier_ids)
+    )
+    return (await transaction.execute(statement.limit(1))).one_or_none() is not None
+
+
+async def delete(
+    transaction: Transaction, price_tier_ids: Sequence[str], *, now: datetime, actor: str
+) -> list[PriceTier]:
+    """Delete those of some tiers that there are, and give them as they are then: a version more, with `delete_time`."""
+    result = await transaction.execute(
+        update(price_tiers)
+        .where(_live(transaction), price_tiers.c.id.in_(price_tier_ids))
+        .values(version=price_tiers.c.version + 1, update_time=now, delete_time=now)
+        .returning(*price_tiers.c)
+    )
+    deleted = sorted((_price_tier(row) for row in result.mappings()), key=lambda tier: tier.id)
+    if deleted:
+        await _add_versions(transaction, deleted, actor=actor)
+    return deleted
 
 
 async def page(transaction: Transaction, listing: Listing, *, after: PageCursor | None, limit: int) -> list[PriceTier]:
@@ -135,33 +171,31 @@ def _listed(transaction: Transaction, listing: Listing) -> list[ColumnElement[bo
     return conditions
 
 
-async def _with_unique_name(transaction: Transaction, statement: Executable, tier: PriceTier) -> CursorResult[Any]:
-    try:
-        result = await transaction.execute(statement)
-    except IntegrityError as error:
-        if _NAME_INDEX not in str(error.orig):
-            raise
-        name = tier.terms.name
-        raise DomainError(
-            Reason.NAME_TAKEN,
-            "the event has a price tier of this name",
-            metadata={"name": name},
-            violations=(FieldViolation(field="price_tier.name", message="the event has a price tier of this name"),),
-        ) from None
-    return result
+def _name_taken(tier: PriceTier) -> DomainError:
+    message = "the event has a price tier of this name on this date"
+    return DomainError(
+        Reason.NAME_TAKEN,
+        message,
+        metadata={"name": tier.terms.name},
+        violations=(FieldViolation(field="price_tier.name", message=message),),
+    )
 
 
-async def _add_version(transaction: Transaction, tier: PriceTier, *, actor: str) -> None:
+async def _add_versions(transaction: Transaction, tiers: Sequence[PriceTier], *, actor: str) -> None:
     await transaction.execute(
-        insert(price_tier_versions).values(
-            organization_id=tier.organization_id,
-            price_tier_id=tier.id,
-            version=tier.version,
-            event_id=tier.event_id,
-            actor=actor,
-            occur_time=tier.update_time,
-            **_values(tier.terms),
-        )
+        insert(price_tier_versions),
+        [
+            {
+                "organization_id": tier.organization_id,
+                "price_tier_id": tier.id,
+                "version": tier.version,
+                "event_id": tier.event_id,
+                "actor": actor,
+                "occur_time": tier.update_time,
+                **_values(tier.terms),
+            }
+            for tier in tiers
+        ],
     )
 
 
@@ -183,4 +217,5 @@ def _price_tier(row: RowMapping) -> PriceTier:
         version=row["version"],
         create_time=row["create_time"],
         update_time=row["update_time"],
+        delete_time=row["delete_time"],
     )

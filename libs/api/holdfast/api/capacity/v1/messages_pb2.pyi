@@ -48,7 +48,6 @@ class InventoryChanged(_message.Message):
     RETURNS_FIELD_NUMBER: _builtins.int
     EXCHANGES_FIELD_NUMBER: _builtins.int
     SEATS_FIELD_NUMBER: _builtins.int
-    SEATING_PRICES_FIELD_NUMBER: _builtins.int
     REPAIRED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Of which event."""
@@ -100,10 +99,6 @@ class InventoryChanged(_message.Message):
     def seats(self) -> _containers.RepeatedCompositeFieldContainer[_seat_map_pb2.SeatChange]:
         """Seats that the commit took or set free; a seat map at the version before needs nothing else to follow."""
 
-    @_builtins.property
-    def seating_prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeatingPrice]:
-        """Prices of sections that a seating configuration made; pricing makes a tier of each, once."""
-
     def __init__(
         self,
         *,
@@ -121,12 +116,11 @@ class InventoryChanged(_message.Message):
         returns: _abc.Iterable[Global___SaleReturnChange] | None = ...,
         exchanges: _abc.Iterable[Global___SaleExchangeChange] | None = ...,
         seats: _abc.Iterable[_seat_map_pb2.SeatChange] | None = ...,
-        seating_prices: _abc.Iterable[Global___SeatingPrice] | None = ...,
         repaired: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "controls_version", b"controls_version", "crossings", b"crossings", "event_id", b"event_id", "exchanges", b"exchanges", "holds", b"holds", "occur_time", b"occur_time", "organization_id", b"organization_id", "repaired", b"repaired", "returns", b"returns", "sales", b"sales", "seating_prices", b"seating_prices", "seats", b"seats", "sections", b"sections", "totals", b"totals", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "controls_version", b"controls_version", "crossings", b"crossings", "event_id", b"event_id", "exchanges", b"exchanges", "holds", b"holds", "occur_time", b"occur_time", "organization_id", b"organization_id", "repaired", b"repaired", "returns", b"returns", "sales", b"sales", "seats", b"seats", "sections", b"sections", "totals", b"totals", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -577,44 +571,6 @@ class SaleExchangeChange(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SaleExchangeChange: _TypeAlias = SaleExchangeChange  # noqa: Y015
-
-@_typing.final
-class SeatingPrice(_message.Message):
-    """The price of one section that a seating configuration made."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SECTION_ID_FIELD_NUMBER: _builtins.int
-    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
-    PRICE_MINOR_FIELD_NUMBER: _builtins.int
-    section_id: _builtins.str
-    """Of which section."""
-    schedule_id: _builtins.str
-    """Which date, if the section is of one only."""
-    name: _builtins.str
-    """The price tier's name: `A-1`."""
-    currency_code: _builtins.str
-    """ISO 4217."""
-    price_minor: _builtins.int
-    """Price of one seat, without fees and tax, in minor units of the currency."""
-    def __init__(
-        self,
-        *,
-        section_id: _builtins.str = ...,
-        schedule_id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        currency_code: _builtins.str = ...,
-        price_minor: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "name", b"name", "price_minor", b"price_minor", "schedule_id", b"schedule_id", "section_id", b"section_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SeatingPrice: _TypeAlias = SeatingPrice  # noqa: Y015
 
 @_typing.final
 class ThresholdCrossing(_message.Message):

@@ -513,14 +513,9 @@ class GenerateSeatingResponse(_message.Message):
 
     SECTIONS_FIELD_NUMBER: _builtins.int
     SEAT_COUNT_FIELD_NUMBER: _builtins.int
-    PRICED_FIELD_NUMBER: _builtins.int
     INVENTORY_VERSION_FIELD_NUMBER: _builtins.int
     seat_count: _builtins.int
     """How many seats they have together."""
-    priced: _builtins.bool
-    """Whether the price tiers exist already; false = they will, as soon as pricing can be reached. True also if no
-    section has a price.
-    """
     inventory_version: _builtins.int
     """The inventory version that the commit made; of a replay, the version now."""
     @_builtins.property
@@ -532,12 +527,11 @@ class GenerateSeatingResponse(_message.Message):
         *,
         sections: _abc.Iterable[_section_pb2.Section] | None = ...,
         seat_count: _builtins.int = ...,
-        priced: _builtins.bool = ...,
         inventory_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inventory_version", b"inventory_version", "priced", b"priced", "seat_count", b"seat_count", "sections", b"sections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inventory_version", b"inventory_version", "seat_count", b"seat_count", "sections", b"sections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

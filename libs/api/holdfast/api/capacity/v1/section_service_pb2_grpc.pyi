@@ -72,10 +72,16 @@ class SectionServiceStub:
     """Makes seated sections with all their seats: at most 100,000 seats and 500 sections in one call, all or nothing, one
     commit, checked against the maxima as sections of CreateSection are. Idempotent by `request_id`.
     For each section with a price, pricing makes one active price tier for every subsection, named as the section,
-    subsections with their number: `A-1`. `priced` says whether they exist already; if pricing could not be reached
-    they follow by message, and until then the sections can be held without a price only.
+    subsections with their number: `A-1`. The price tiers are made first and the sections in one commit after them, so
+    that no section is ever there without its price; if the sections are then refused, the tiers are deleted again.
+    Prices need the permission `pricing.write` too.
+    Once a request with prices was accepted it goes on by itself, whatever becomes of the call, of the service that
+    took it, or of pricing, for up to 24 hours: DEPENDENCY_UNAVAILABLE and DEADLINE_EXCEEDED leave it under way, and the
+    same `request_id` joins it and gets its answer. Calls with the same `request_id` at the same time get the same one.
     Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_SEATING_CONFIG (naming the path), SECTION_EXISTS,
-    VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    NAME_TAKEN (the event has a price tier of a section's name on that date), VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
+    UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED, DEPENDENCY_UNAVAILABLE (pricing, or events for the
+    organization's currency).
 
     Example over REST, 1,000 equal seats in A-1 and A-2 of 25 rows: `POST /api/v1/events/{event_id}/seating` with
     `{"rows": 25, "cols": 20, "sections": [{"name": "A", "price": "2000", "subsections": 2}]}`.
@@ -206,10 +212,16 @@ class SectionServiceAsyncStub(SectionServiceStub):
     """Makes seated sections with all their seats: at most 100,000 seats and 500 sections in one call, all or nothing, one
     commit, checked against the maxima as sections of CreateSection are. Idempotent by `request_id`.
     For each section with a price, pricing makes one active price tier for every subsection, named as the section,
-    subsections with their number: `A-1`. `priced` says whether they exist already; if pricing could not be reached
-    they follow by message, and until then the sections can be held without a price only.
+    subsections with their number: `A-1`. The price tiers are made first and the sections in one commit after them, so
+    that no section is ever there without its price; if the sections are then refused, the tiers are deleted again.
+    Prices need the permission `pricing.write` too.
+    Once a request with prices was accepted it goes on by itself, whatever becomes of the call, of the service that
+    took it, or of pricing, for up to 24 hours: DEPENDENCY_UNAVAILABLE and DEADLINE_EXCEEDED leave it under way, and the
+    same `request_id` joins it and gets its answer. Calls with the same `request_id` at the same time get the same one.
     Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_SEATING_CONFIG (naming the path), SECTION_EXISTS,
-    VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+    NAME_TAKEN (the event has a price tier of a section's name on that date), VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
+    UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED, DEPENDENCY_UNAVAILABLE (pricing, or events for the
+    organization's currency).
 
     Example over REST, 1,000 equal seats in A-1 and A-2 of 25 rows: `POST /api/v1/events/{event_id}/seating` with
     `{"rows": 25, "cols": 20, "sections": [{"name": "A", "price": "2000", "subsections": 2}]}`.
@@ -385,10 +397,16 @@ class SectionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes seated sections with all their seats: at most 100,000 seats and 500 sections in one call, all or nothing, one
         commit, checked against the maxima as sections of CreateSection are. Idempotent by `request_id`.
         For each section with a price, pricing makes one active price tier for every subsection, named as the section,
-        subsections with their number: `A-1`. `priced` says whether they exist already; if pricing could not be reached
-        they follow by message, and until then the sections can be held without a price only.
+        subsections with their number: `A-1`. The price tiers are made first and the sections in one commit after them, so
+        that no section is ever there without its price; if the sections are then refused, the tiers are deleted again.
+        Prices need the permission `pricing.write` too.
+        Once a request with prices was accepted it goes on by itself, whatever becomes of the call, of the service that
+        took it, or of pricing, for up to 24 hours: DEPENDENCY_UNAVAILABLE and DEADLINE_EXCEEDED leave it under way, and the
+        same `request_id` joins it and gets its answer. Calls with the same `request_id` at the same time get the same one.
         Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, INVALID_SEATING_CONFIG (naming the path), SECTION_EXISTS,
-        VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED, UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED.
+        NAME_TAKEN (the event has a price tier of a section's name on that date), VENUE_CAPACITY_EXCEEDED, EVENT_CANCELLED,
+        UNKNOWN_CURRENCY, VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED, DEPENDENCY_UNAVAILABLE (pricing, or events for the
+        organization's currency).
 
         Example over REST, 1,000 equal seats in A-1 and A-2 of 25 rows: `POST /api/v1/events/{event_id}/seating` with
         `{"rows": 25, "cols": 20, "sections": [{"name": "A", "price": "2000", "subsections": 2}]}`.

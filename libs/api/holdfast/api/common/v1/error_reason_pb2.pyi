@@ -173,7 +173,8 @@ class Error(_message.Message):
         Metadata: `{"section_id": "…"}`
         """
         NAME_TAKEN: Error._Reason.ValueType  # 63
-        """ALREADY_EXISTS. The organization has a name like that already, or the price tier, on this event.
+        """ALREADY_EXISTS. The organization has a name like that already, or the event has a price tier of this name on this
+        date.
         Metadata: `{"name": "Standard"}`
         """
         ETAG_MISMATCH: Error._Reason.ValueType  # 64
@@ -323,6 +324,10 @@ class Error(_message.Message):
         HOLD_LIFETIME_EXCEEDED: Error._Reason.ValueType  # 113
         """FAILED_PRECONDITION. The hold would last longer than the organization allows from its creation on.
         Metadata: `{"hold_id": "…", "expire_time_max": "2026-05-01T13:00:00Z"}`
+        """
+        HISTORY_NOT_RETAINED: Error._Reason.ValueType  # 114
+        """FAILED_PRECONDITION. What an event's journal told of that time is not kept any more.
+        Metadata: `{"event_id": "…", "inventory_version": "120"}`
         """
         RATE_LIMITED: Error._Reason.ValueType  # 120
         """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
@@ -513,7 +518,8 @@ class Error(_message.Message):
     Metadata: `{"section_id": "…"}`
     """
     NAME_TAKEN: Error.Reason.ValueType  # 63
-    """ALREADY_EXISTS. The organization has a name like that already, or the price tier, on this event.
+    """ALREADY_EXISTS. The organization has a name like that already, or the event has a price tier of this name on this
+    date.
     Metadata: `{"name": "Standard"}`
     """
     ETAG_MISMATCH: Error.Reason.ValueType  # 64
@@ -663,6 +669,10 @@ class Error(_message.Message):
     HOLD_LIFETIME_EXCEEDED: Error.Reason.ValueType  # 113
     """FAILED_PRECONDITION. The hold would last longer than the organization allows from its creation on.
     Metadata: `{"hold_id": "…", "expire_time_max": "2026-05-01T13:00:00Z"}`
+    """
+    HISTORY_NOT_RETAINED: Error.Reason.ValueType  # 114
+    """FAILED_PRECONDITION. What an event's journal told of that time is not kept any more.
+    Metadata: `{"event_id": "…", "inventory_version": "120"}`
     """
     RATE_LIMITED: Error.Reason.ValueType  # 120
     """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.

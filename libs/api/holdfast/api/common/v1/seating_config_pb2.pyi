@@ -29,7 +29,8 @@ class SeatingConfig(_message.Message):
     `row_layouts` has rows of its own instead.
 
     At most 500 sections, subsections counted one by one, and 100,000 seats together; more, two equal names, labels that
-    are not unique, or a section with neither `row_layouts` nor rows and columns is INVALID_SEATING_CONFIG.
+    are not unique, or a section with neither `row_layouts` nor rows and columns is INVALID_SEATING_CONFIG. The name of a
+    section with a price has at most 100 characters together with its number, because it is the tier's too.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -91,7 +92,8 @@ class SeatingSection(_message.Message):
     """The section's name, 1–100 characters."""
     price: _builtins.str
     """Price of one seat in major units of the currency: a decimal string, never negative; `0` is free. More decimals than
-    the currency has are refused. Absent = no price tier is made. In JSON a plain number will do as well.
+    the currency has are refused, and more than 100,000,000,000 of its minor units. Absent = no price tier is made, and
+    the section is sold without a price. In JSON a plain number will do as well.
     """
     subsections: _builtins.int
     """Into how many subsections it is split, all alike; 0 = one, without a number of its own."""

@@ -551,3 +551,141 @@ class DeletePriceTierResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeletePriceTierResponse: _TypeAlias = DeletePriceTierResponse  # noqa: Y015
+
+@_typing.final
+class SeatingPrice(_message.Message):
+    """The price of one section that a seating configuration makes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_TIER_ID_FIELD_NUMBER: _builtins.int
+    SECTION_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    BASE_PRICE_FIELD_NUMBER: _builtins.int
+    price_tier_id: _builtins.str
+    """The tier's id, chosen by capacity."""
+    section_id: _builtins.str
+    """For which section; it is not there yet."""
+    name: _builtins.str
+    """The tier's name, the section's with its number: `A-1`."""
+    tier: _builtins.str
+    """The organizer's classification, the section's: `VIP`."""
+    @_builtins.property
+    def base_price(self) -> _money_pb2.Money:
+        """Price of one seat, ≥ 0."""
+
+    def __init__(
+        self,
+        *,
+        price_tier_id: _builtins.str = ...,
+        section_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        tier: _builtins.str = ...,
+        base_price: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_price", b"base_price"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_price", b"base_price", "name", b"name", "price_tier_id", b"price_tier_id", "section_id", b"section_id", "tier", b"tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeatingPrice: _TypeAlias = SeatingPrice  # noqa: Y015
+
+@_typing.final
+class AddSeatingPricesRequest(_message.Message):
+    """Request of AddSeatingPrices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of which event."""
+    schedule_id: _builtins.str
+    """For which date only; empty = event-wide."""
+    request_id: _builtins.str
+    """Capacity's id of the seating; at most 255 characters."""
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeatingPrice]:
+        """The tiers; names and ids are unique."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
+        prices: _abc.Iterable[Global___SeatingPrice] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "prices", b"prices", "request_id", b"request_id", "schedule_id", b"schedule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddSeatingPricesRequest: _TypeAlias = AddSeatingPricesRequest  # noqa: Y015
+
+@_typing.final
+class AddSeatingPricesResponse(_message.Message):
+    """Response of AddSeatingPrices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddSeatingPricesResponse: _TypeAlias = AddSeatingPricesResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawSeatingPricesRequest(_message.Message):
+    """Request of WithdrawSeatingPrices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICE_TIER_IDS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """That of the AddSeatingPrices; at most 255 characters."""
+    @_builtins.property
+    def price_tier_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The tiers of the AddSeatingPrices, in its order."""
+
+    def __init__(
+        self,
+        *,
+        price_tier_ids: _abc.Iterable[_builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_tier_ids", b"price_tier_ids", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawSeatingPricesRequest: _TypeAlias = WithdrawSeatingPricesRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawSeatingPricesResponse(_message.Message):
+    """Response of WithdrawSeatingPrices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawSeatingPricesResponse: _TypeAlias = WithdrawSeatingPricesResponse  # noqa: Y015

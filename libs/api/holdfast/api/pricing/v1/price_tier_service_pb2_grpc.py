@@ -75,6 +75,16 @@ class PriceTierServiceStub:
                 request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierResponse.FromString,
                 _registered_method=True)
+        self.AddSeatingPrices = channel.unary_unary(
+                '/holdfast.api.pricing.v1.PriceTierService/AddSeatingPrices',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesResponse.FromString,
+                _registered_method=True)
+        self.WithdrawSeatingPrices = channel.unary_unary(
+                '/holdfast.api.pricing.v1.PriceTierService/WithdrawSeatingPrices',
+                request_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.WithdrawSeatingPricesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.WithdrawSeatingPricesResponse.FromString,
+                _registered_method=True)
 
 
 class PriceTierServiceServicer:
@@ -158,6 +168,28 @@ class PriceTierServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddSeatingPrices(self, request, context):
+        """Makes the price tiers of seated sections that capacity is about to make: all or none, one commit, before the
+        sections are there, so that nobody ever sees one of these without its price. Capacity chooses the ids and answers
+        for event, date and sections: nobody is asked. Idempotent by `request_id`, and by the ids even after the key is
+        forgotten: tiers that were made stay as they are. Once WithdrawSeatingPrices was called with the same `request_id`,
+        nothing is made any more.
+        Fails with NAME_TAKEN, VALIDATION_FAILED, UNKNOWN_CURRENCY, IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawSeatingPrices(self, request, context):
+        """Deletes the price tiers that AddSeatingPrices made with the same `request_id`, because their sections are not
+        made; their names become free. Also before they are made: a AddSeatingPrices that comes late then makes nothing.
+        Atomic. Repeating it changes nothing.
+        Fails with IDEMPOTENCY_KEY_REUSED (the tiers are not those of the `request_id`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PriceTierServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -200,6 +232,16 @@ def add_PriceTierServiceServicer_to_server(servicer, server):
                     servicer.DeletePriceTier,
                     request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierResponse.SerializeToString,
+            ),
+            'AddSeatingPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddSeatingPrices,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesResponse.SerializeToString,
+            ),
+            'WithdrawSeatingPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawSeatingPrices,
+                    request_deserializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.WithdrawSeatingPricesRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.WithdrawSeatingPricesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -419,6 +461,60 @@ class PriceTierService:
             '/holdfast.api.pricing.v1.PriceTierService/DeletePriceTier',
             holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierRequest.SerializeToString,
             holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.DeletePriceTierResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddSeatingPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.pricing.v1.PriceTierService/AddSeatingPrices',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.AddSeatingPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawSeatingPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.api.pricing.v1.PriceTierService/WithdrawSeatingPrices',
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.WithdrawSeatingPricesRequest.SerializeToString,
+            holdfast_dot_api_dot_pricing_dot_v1_dot_price__tier__service__pb2.WithdrawSeatingPricesResponse.FromString,
             options,
             channel_credentials,
             insecure,

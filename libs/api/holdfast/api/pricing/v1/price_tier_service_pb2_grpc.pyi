@@ -77,6 +77,20 @@ class PriceTierServiceStub:
     Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_LOCKED, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
     asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
     """
+    AddSeatingPrices: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.AddSeatingPricesRequest, _price_tier_service_pb2.AddSeatingPricesResponse]
+    """Makes the price tiers of seated sections that capacity is about to make: all or none, one commit, before the
+    sections are there, so that nobody ever sees one of these without its price. Capacity chooses the ids and answers
+    for event, date and sections: nobody is asked. Idempotent by `request_id`, and by the ids even after the key is
+    forgotten: tiers that were made stay as they are. Once WithdrawSeatingPrices was called with the same `request_id`,
+    nothing is made any more.
+    Fails with NAME_TAKEN, VALIDATION_FAILED, UNKNOWN_CURRENCY, IDEMPOTENCY_KEY_REUSED.
+    """
+    WithdrawSeatingPrices: _grpc.UnaryUnaryMultiCallable[_price_tier_service_pb2.WithdrawSeatingPricesRequest, _price_tier_service_pb2.WithdrawSeatingPricesResponse]
+    """Deletes the price tiers that AddSeatingPrices made with the same `request_id`, because their sections are not
+    made; their names become free. Also before they are made: a AddSeatingPrices that comes late then makes nothing.
+    Atomic. Repeating it changes nothing.
+    Fails with IDEMPOTENCY_KEY_REUSED (the tiers are not those of the `request_id`).
+    """
 
 @_typing.type_check_only
 class PriceTierServiceAsyncStub(PriceTierServiceStub):
@@ -126,6 +140,20 @@ class PriceTierServiceAsyncStub(PriceTierServiceStub):
     placed; the price is in the hold.
     Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_LOCKED, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
     asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
+    """
+    AddSeatingPrices: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.AddSeatingPricesRequest, _price_tier_service_pb2.AddSeatingPricesResponse]  # type: ignore[assignment]
+    """Makes the price tiers of seated sections that capacity is about to make: all or none, one commit, before the
+    sections are there, so that nobody ever sees one of these without its price. Capacity chooses the ids and answers
+    for event, date and sections: nobody is asked. Idempotent by `request_id`, and by the ids even after the key is
+    forgotten: tiers that were made stay as they are. Once WithdrawSeatingPrices was called with the same `request_id`,
+    nothing is made any more.
+    Fails with NAME_TAKEN, VALIDATION_FAILED, UNKNOWN_CURRENCY, IDEMPOTENCY_KEY_REUSED.
+    """
+    WithdrawSeatingPrices: _aio.UnaryUnaryMultiCallable[_price_tier_service_pb2.WithdrawSeatingPricesRequest, _price_tier_service_pb2.WithdrawSeatingPricesResponse]  # type: ignore[assignment]
+    """Deletes the price tiers that AddSeatingPrices made with the same `request_id`, because their sections are not
+    made; their names become free. Also before they are made: a AddSeatingPrices that comes late then makes nothing.
+    Atomic. Repeating it changes nothing.
+    Fails with IDEMPOTENCY_KEY_REUSED (the tiers are not those of the `request_id`).
     """
 
 class PriceTierServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -221,6 +249,32 @@ class PriceTierServiceServicer(metaclass=_abc_1.ABCMeta):
         placed; the price is in the hold.
         Fails with PRICE_TIER_NOT_FOUND, PRICE_TIER_LOCKED, ETAG_MISMATCH, DEPENDENCY_UNAVAILABLE (capacity cannot be
         asked, so nothing is deleted), IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def AddSeatingPrices(
+        self,
+        request: _price_tier_service_pb2.AddSeatingPricesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_tier_service_pb2.AddSeatingPricesResponse, _abc.Awaitable[_price_tier_service_pb2.AddSeatingPricesResponse]]:
+        """Makes the price tiers of seated sections that capacity is about to make: all or none, one commit, before the
+        sections are there, so that nobody ever sees one of these without its price. Capacity chooses the ids and answers
+        for event, date and sections: nobody is asked. Idempotent by `request_id`, and by the ids even after the key is
+        forgotten: tiers that were made stay as they are. Once WithdrawSeatingPrices was called with the same `request_id`,
+        nothing is made any more.
+        Fails with NAME_TAKEN, VALIDATION_FAILED, UNKNOWN_CURRENCY, IDEMPOTENCY_KEY_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawSeatingPrices(
+        self,
+        request: _price_tier_service_pb2.WithdrawSeatingPricesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_price_tier_service_pb2.WithdrawSeatingPricesResponse, _abc.Awaitable[_price_tier_service_pb2.WithdrawSeatingPricesResponse]]:
+        """Deletes the price tiers that AddSeatingPrices made with the same `request_id`, because their sections are not
+        made; their names become free. Also before they are made: a AddSeatingPrices that comes late then makes nothing.
+        Atomic. Repeating it changes nothing.
+        Fails with IDEMPOTENCY_KEY_REUSED (the tiers are not those of the `request_id`).
         """
 
 def add_PriceTierServiceServicer_to_server(servicer: PriceTierServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
