@@ -266,8 +266,8 @@ def sql_placement(sources: Sequence[Source]) -> list[Finding]:
 def organization_filter(sources: Sequence[Source]) -> list[Finding]:
     """Every query on an organization's table says of which organization, besides the row-level security below it.
 
-    Looks at functions of stores and engines that execute or send a select, update or delete: the function, or what it uses of
-    its module, has to speak of the organization.
+    Looks at functions of stores and engines that execute or send a select, update or delete: the function, or what it
+    uses of its module, has to speak of the organization.
     """
     found = []
     for source in product(sources):
