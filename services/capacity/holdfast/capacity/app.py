@@ -30,9 +30,11 @@ from holdfast.capacity.rpc.seating import SeatingServicer
 from holdfast.capacity.rpc.seats import SeatServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.rpc.verification import VerificationServicer
+from holdfast.capacity.rpc.watching import WatchServicer
 from holdfast.capacity.seat_maps import SeatMaps
 from holdfast.capacity.seating_sagas import SeatingSagas
 from holdfast.capacity.store.journal import JournalSource
+from holdfast.capacity.watching import Watches
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
 from holdfast.common.metrics import Metrics
@@ -153,9 +155,11 @@ class CapacityApp:
             ExchangeServicer(front, events),
         )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
+        watches = Watches(database=self._database, availabilities=self.availabilities, seat_maps=self.seat_maps)
         self.server.add(
             inventory,
             InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake),
+            WatchServicer(front, availabilities=self.availabilities, watches=watches),
             VerificationServicer(front),
         )
         self.server.add_missing()
