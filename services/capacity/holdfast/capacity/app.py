@@ -211,9 +211,10 @@ class CapacityApp:
         return [Background(name, run, metrics=self.metrics) for name, run in loops.items()]
 
     def _observe(self, change: messages_pb2.InventoryChanged) -> None:
-        """Let those follow a commit of this process who keep events in memory."""
+        """Let those follow a commit of this process who keep events in memory, and the relay, which publishes it."""
         self.availabilities.observe(change)
         self.seat_maps.observe(change)
+        self._relay.hint()
 
     def _hear(self, incoming: IncomingMessage) -> None:
         """Let them follow a commit that a message tells of."""
