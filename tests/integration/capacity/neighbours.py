@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from holdfast.api.common.v1 import error_reason_pb2, money_pb2
+from holdfast.api.common.v1 import error_reason_pb2
 from holdfast.api.events.v1 import event_pb2, event_service_pb2, organization_pb2, organization_service_pb2
-from holdfast.api.pricing.v1 import locked_price_pb2, quote_service_pb2
+from holdfast.api.pricing.v1 import locked_price_pb2, price_tier_pb2, price_tier_service_pb2, quote_service_pb2
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.mesh_identity import MeshIdentity
 from holdfast.common.metrics import Metrics
 from holdfast.common.money import Money
-from holdfast.common.protobuf import to_timestamp
+from holdfast.common.protobuf import to_money, to_timestamp
 from holdfast.common.rpc_server import RpcServer
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Tier:
     sales_start_time: datetime | None = None
     sales_end_time: datetime | None = None
     lock_seconds: float = LOCK_SECONDS
+    event_id: str = ""
+    visible: bool = True
     earlier: dict[int, int] = field(default_factory=dict)
 
     def reprice(self, unit_minor: int) -> None:
@@ -79,6 +81,18 @@ class World:
         if found is None or found.organization_id != call.organization_id:
             raise DomainError(Reason.EVENT_NOT_FOUND, "there is no such event", metadata={"event_id": request.event_id})
         return event_service_pb2.GetEventControlsResponse(controls=found)
+
+    async def list_price_tiers(
+        self, request: price_tier_service_pb2.ListPriceTiersRequest, call: Call
+    ) -> price_tier_service_pb2.ListPriceTiersResponse:
+        self.asked.append(("ListPriceTiers", call.principal.subject))
+        return price_tier_service_pb2.ListPriceTiersResponse(
+            price_tiers=[
+                price_tier_pb2.PriceTier(id=tier_id, section_id=tier.section_id or None, visible=tier.visible)
+                for tier_id, tier in self.tiers.items()
+                if tier.event_id == request.event_id
+            ]
+        )
 
     async def get_organization(
         self, request: organization_service_pb2.GetOrganizationRequest, call: Call
@@ -117,7 +131,7 @@ class World:
                 price_tier_version=version,
                 lock_time=lock_time,
                 breakdown=locked_price_pb2.PriceBreakdown(
-                    total=money_pb2.Money(currency_code=tier.currency_code, amount=total.decimal_string())
+                    unit_price=to_money(Money(unit_minor, tier.currency_code)), total=to_money(total)
                 ),
             ),
             expire_time=to_timestamp(datetime.now(UTC) + timedelta(seconds=tier.lock_seconds)),
@@ -154,4 +168,5 @@ def servers(world: World, *, identity_dir: Path, mesh: MeshSettings) -> tuple[Rp
     events.add(event_service_pb2.DESCRIPTOR.services_by_name["EventService"], world)
     events.add(organization_service_pb2.DESCRIPTOR.services_by_name["OrganizationService"], world)
     pricing.add(quote_service_pb2.DESCRIPTOR.services_by_name["QuoteService"], world)
+    pricing.add(price_tier_service_pb2.DESCRIPTOR.services_by_name["PriceTierService"], world)
     return events, pricing

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from holdfast.api.capacity.v1 import hold_service_pb2, inventory_service_pb2, section_service_pb2
+from holdfast.api.capacity.v1 import audit_service_pb2, hold_service_pb2, inventory_service_pb2, section_service_pb2
 from holdfast.capacity.availability import Availabilities
 from holdfast.capacity.consumers import ControlsConsumer
 from holdfast.capacity.engine.batches import Engine
@@ -15,6 +15,7 @@ from holdfast.capacity.following import COMMITS
 from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
+from holdfast.capacity.rpc.audit import AuditServicer
 from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.capacity.rpc.blocks import BlockServicer
 from holdfast.capacity.rpc.changing import ChangeServicer
@@ -30,9 +31,11 @@ from holdfast.capacity.rpc.seating import SeatingServicer
 from holdfast.capacity.rpc.seats import SeatServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.rpc.verification import VerificationServicer
+from holdfast.capacity.rpc.watching import WatchServicer
 from holdfast.capacity.seat_maps import SeatMaps
 from holdfast.capacity.seating_sagas import SeatingSagas
 from holdfast.capacity.store.journal import JournalSource
+from holdfast.capacity.watching import Watches
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
 from holdfast.common.metrics import Metrics
@@ -133,32 +136,35 @@ class CapacityApp:
             metrics=self.metrics,
         )
         events = EventsOf(front)
-        placing = Placing(front, events)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
         self.server.add(
             sections,
             SectionServicer(front, events),
             SeatingServicer(front, self._seating_sagas),
-            SeatServicer(front, events, seat_maps=self.seat_maps),
+            SeatServicer(front, events, seat_maps=self.seat_maps, layouts=layouts),
             BlockServicer(front, events),
         )
-        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
-        door = self.server.item_door(holds.methods_by_name["PlaceHold"])
+        holds = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"]
+        holding, lifecycle = HoldServicer(front, Placing(front, events)), LifecycleServicer(front, events)
         self.server.add(
             holds,
             holding,
-            BatchServicer(holding.place_hold, door=door, shortcut=placing),
-            LifecycleServicer(front, events),
+            lifecycle,
+            BatchServicer(self.server, holding, lifecycle),
             ChangeServicer(front, events),
             SaleServicer(front, events),
             ExchangeServicer(front, events),
         )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
+        watches = Watches(database=self._database, availabilities=self.availabilities, seat_maps=self.seat_maps)
         self.server.add(
             inventory,
             InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake),
+            WatchServicer(front, availabilities=self.availabilities, watches=watches),
             VerificationServicer(front),
         )
+        audit = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
+        self.server.add(audit, AuditServicer(front))
         self.server.add_missing()
         self._opened = AsyncExitStack()
         self._serving = False
@@ -205,9 +211,10 @@ class CapacityApp:
         return [Background(name, run, metrics=self.metrics) for name, run in loops.items()]
 
     def _observe(self, change: messages_pb2.InventoryChanged) -> None:
-        """Let those follow a commit of this process who keep events in memory."""
+        """Let those follow a commit of this process who keep events in memory, and the relay, which publishes it."""
         self.availabilities.observe(change)
         self.seat_maps.observe(change)
+        self._relay.hint()
 
     def _hear(self, incoming: IncomingMessage) -> None:
         """Let them follow a commit that a message tells of."""

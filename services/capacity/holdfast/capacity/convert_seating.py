@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from holdfast.api.capacity.v1 import seat_map_pb2, section_pb2
+from holdfast.api.capacity.v1 import seat_map_pb2, seat_pb2, section_pb2
 from holdfast.api.common.v1 import seat_layout_pb2, seating_config_pb2
 from holdfast.capacity.domain.best_available import Wish
 from holdfast.capacity.domain.bitmaps import to_bytes
 from holdfast.capacity.domain.layouts import FocalPoint
+from holdfast.capacity.domain.listed_seats import SeatState
 from holdfast.capacity.domain.numbering import DEFAULT, Numbering, RowScheme, SeatScheme
 from holdfast.capacity.domain.seat_rows import AttributeChange
 from holdfast.capacity.domain.seating import RowConfig, RunConfig, SeatingConfig, SectionConfig, refused
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.money import Money, exponent
+from holdfast.common.protobuf import to_timestamp
 
 if TYPE_CHECKING:
-    from holdfast.api.capacity.v1 import seat_pb2
+    from holdfast.api.common.v1 import money_pb2
     from holdfast.capacity.domain.layouts import Layout
+    from holdfast.capacity.domain.listed_seats import ListedSeat
     from holdfast.capacity.domain.seat_map import ShownSeats
     from holdfast.capacity.domain.seat_rows import Row, SeatAttributes
 
@@ -169,6 +172,35 @@ def _row_message(row: Row) -> seat_layout_pb2.SeatRow:
         if attributes.ByteSize():
             added.attributes.CopyFrom(attributes)
         place = run.place + run.size
+    return message
+
+
+def seat_state(value: seat_pb2.Seat.State.ValueType) -> SeatState:
+    """Read who may have a seat."""
+    return SeatState(seat_pb2.Seat.State.Name(value))
+
+
+def seat_message(section_id: str, seat: ListedSeat, *, price: money_pb2.Money | None, staff: bool) -> seat_pb2.Seat:
+    """Give a seat; only `staff` is told who has it. `price` is what it costs now, or what was locked."""
+    holder = seat.holder
+    message = seat_pb2.Seat(
+        section_id=section_id,
+        label=f"{seat.row}-{seat.label}",
+        row=seat.row,
+        seat=seat.label,
+        state=seat_pb2.Seat.State.Value(holder.state.value),
+        attributes=attributes_message(seat.attributes),
+        price=price,
+    )
+    if staff:
+        message.customer_id = holder.customer_id or ""
+        message.hold_id = holder.hold_id or ""
+        message.sale_id = holder.sale_id or ""
+        message.block_id = holder.block_id or ""
+        for name in ("hold_time", "expire_time", "sale_time"):
+            moment = getattr(holder, name)
+            if moment is not None:
+                getattr(message, name).CopyFrom(to_timestamp(moment))
     return message
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holdfast.api.events.v1 import event_pb2
+    from holdfast.api.pricing.v1 import price_tier_pb2
     from holdfast.capacity.domain.placing import PriceLock
     from holdfast.capacity.domain.seating_sagas import SeatingSaga
     from holdfast.common.rpc_client import Peer
@@ -53,6 +54,18 @@ class Outside:
             deadline_seconds=DEADLINE_SECONDS,
         )
         return response.controls
+
+    async def price_tiers(
+        self, organization_id: str, event_id: str, *, limit: int, deadline_seconds: float
+    ) -> list[price_tier_pb2.PriceTier]:
+        """Read an event's active price tiers, so many of them at most, by `display_order`. DEPENDENCY_UNAVAILABLE."""
+        response = await self._pricing.call(
+            self._price_tier_service.ListPriceTiers,
+            price_tier_service_pb2.ListPriceTiersRequest(event_id=event_id, only_active=True, page_size=limit),
+            principal=service_principal("capacity", organization_id),
+            deadline_seconds=deadline_seconds,
+        )
+        return list(response.price_tiers)
 
     async def lock_prices(
         self, organization_id: str, lines: Sequence[quote_service_pb2.LockPriceLine]

@@ -2,29 +2,99 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.json_format import MessageToDict
 
 from holdfast.api.capacity.v1 import section_service_pb2 as pb
+from holdfast.api.common.v1 import pagination_pb2
 from holdfast.capacity import convert
-from holdfast.capacity.convert_seating import change_of
+from holdfast.capacity.convert_seating import change_of, seat_message, seat_state
+from holdfast.capacity.domain.audits import ResourceType
+from holdfast.capacity.domain.listed_seats import SeatState
 from holdfast.capacity.operations import sections
 from holdfast.capacity.operations.attributes import SetSeatAttributes
+from holdfast.capacity.operations.seats import NamedSection, SeatQuery, list_seats
 from holdfast.capacity.seat_map_messages import seat_map_message
+from holdfast.capacity.seat_prices import cheapest_price
+from holdfast.common.errors import DomainError, Reason
+from holdfast.common.pagination import filters_of, page_size
+from holdfast.common.protobuf import to_money, to_timestamp
 
 if TYPE_CHECKING:
+    from holdfast.api.common.v1 import money_pb2
+    from holdfast.capacity.domain.listed_seats import ListedSeat
+    from holdfast.capacity.engine.layouts import Layouts
+    from holdfast.capacity.operations.seats import SeatPage
     from holdfast.capacity.rpc.events_of import EventsOf
     from holdfast.capacity.rpc.front import Front
     from holdfast.capacity.seat_maps import SeatMaps
     from holdfast.common.rpc_call import Call
 
 
+_PRICED_NOW: Final = frozenset({SeatState.AVAILABLE, SeatState.BLOCKED})
+_NO_ANSWER: Final = frozenset({Reason.DEPENDENCY_UNAVAILABLE, Reason.DEADLINE_EXCEEDED, Reason.OVERLOADED})
+
+
 class SeatServicer:
     """The seats that there are."""
 
-    def __init__(self, front: Front, events: EventsOf, *, seat_maps: SeatMaps) -> None:
+    def __init__(self, front: Front, events: EventsOf, *, seat_maps: SeatMaps, layouts: Layouts) -> None:
         self._front = front
         self._events = events
         self._seat_maps = seat_maps
+        self._layouts = layouts
+
+    async def list_seats(self, request: pb.ListSeatsRequest, call: Call) -> pb.ListSeatsResponse:
+        """List a section's seats."""
+        filters = filters_of(request, organization_id=call.organization_id)
+        cursor = self._front.tokens.decode(request.page_token, filters)
+        query = SeatQuery(
+            section=NamedSection(
+                section_id=request.section_id or None,
+                event_id=request.event_id,
+                name=request.section_name,
+                subsection=request.subsection,
+                schedule_id=request.schedule_id or None,
+            ),
+            states=tuple(seat_state(state) for state in request.states if state),
+            row=request.row,
+            after=-1 if cursor is None else int(cursor[0] or 0),
+            limit=page_size(request),
+            with_total=request.with_total,
+            hidden=self._front.sees_hidden(call),
+        )
+        read = partial(list_seats, layouts=self._layouts, query=query)
+        page = await self._front.knowing(call, request.event_id, lambda: self._front.run(call, read, snapshot=True))
+        price, missing = await self._price_now(call, page)
+        staff = self._front.viewer(call).reads_all
+        section_id = page.section.section_id
+        return pb.ListSeatsResponse(
+            seats=[
+                seat_message(section_id, seat, price=_price_of(seat, price), staff=staff)
+                for seat in page.seats.values()
+            ],
+            pagination=pagination_pb2.Pagination(
+                next_page_token=self._front.tokens.encode([max(page.seats)], filters) if page.more else "",
+                total=page.total,
+            ),
+            prices_missing=missing,
+            inventory_version=page.version,
+            server_time=to_timestamp(page.at),
+        )
+
+    async def _price_now(self, call: Call, page: SeatPage) -> tuple[money_pb2.Money | None, bool]:
+        """Ask what the seats that nobody has cost now; tells too whether pricing did not answer."""
+        if not any(seat.holder.state in _PRICED_NOW for seat in page.seats.values()):
+            return None, False
+        try:
+            price = await cheapest_price(self._front.outside, call.organization_id, page.section)
+        except DomainError as error:
+            if error.reason not in _NO_ANSWER:
+                raise
+            return None, True
+        return None if price is None else to_money(price), False
 
     async def get_seat_map(self, request: pb.GetSeatMapRequest, call: Call) -> pb.GetSeatMapResponse:
         """Tell which seats of an event are taken, from memory."""
@@ -55,7 +125,9 @@ class SeatServicer:
             etag=request.etag,
             key=self._front.key(call, request, "SetSeatAttributes"),
         )
-        made = await self._front.submit(call, await self._events.section(call, request.section_id), command)
+        told = {"seats": {"to": list(command.labels)}, "attributes": {"to": MessageToDict(request.attributes)}}
+        audited = self._front.audited(call, request, command, ResourceType.SECTION, request.section_id, told=told)
+        made = await self._front.submit(call, await self._events.section(call, request.section_id), audited)
         self._front.replayed(call, request, replayed=made.replayed)
         read = await self._front.run(
             call, lambda transaction: sections.get_section(transaction, request.section_id, hidden=True)
@@ -67,3 +139,10 @@ class SeatServicer:
             ),
             inventory_version=made.version,
         )
+
+
+def _price_of(seat: ListedSeat, now: money_pb2.Money | None) -> money_pb2.Money | None:
+    if seat.holder.state in _PRICED_NOW:
+        return now
+    locked = seat.holder.locked_price
+    return None if locked is None else to_money(convert.unit_price(locked))

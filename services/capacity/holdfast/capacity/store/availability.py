@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, exists, false, func, select, true
 
@@ -12,7 +12,7 @@ from holdfast.capacity.domain.claims import Claim
 from holdfast.capacity.domain.holds import HoldState
 from holdfast.capacity.domain.refusals import Ending
 from holdfast.capacity.store.holds import LIVE_STATES, voided
-from holdfast.capacity.store.sections import section_of
+from holdfast.capacity.store.sections import LARGE, section_of
 from holdfast.capacity.store.tables import blocks, event_inventories, hold_lines, holds, sections, voids
 
 if TYPE_CHECKING:
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
     from holdfast.capacity.domain.sections import Section
     from holdfast.common.database import Transaction
-
-
-_SEATS: Final = frozenset({"row_layout", "taken"})
-"""Columns of seated sections that are large and not asked for here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +38,6 @@ class AvailabilityRead:
     sections: tuple[Section, ...]
     claims: tuple[tuple[str, Claim], ...]
     ended_blocks: frozenset[str]
-
-
-async def version_of(transaction: Transaction, event_id: str) -> tuple[int, datetime] | None:
-    """Return the newest version of an event and the time at which it was that; None when the event is not known."""
-    result = await transaction.execute(
-        select(
-            event_inventories.c.version,
-            func.greatest(func.clock_timestamp(), event_inventories.c.last_change_time).label("at"),
-        ).where(
-            event_inventories.c.organization_id == transaction.organization_id,
-            event_inventories.c.event_id == event_id,
-        )
-    )
-    row = result.one_or_none()
-    return None if row is None else (row.version, row.at)
 
 
 async def read(transaction: Transaction, event_id: str) -> AvailabilityRead | None:
@@ -75,7 +56,7 @@ async def read(transaction: Transaction, event_id: str) -> AvailabilityRead | No
         .cte("moment")
     )
     shown = (
-        select(*(column for column in sections.c if column.name not in _SEATS))
+        select(*(column for column in sections.c if column.name not in LARGE))
         .where(
             sections.c.organization_id == transaction.organization_id,
             sections.c.event_id == event_id,

@@ -137,3 +137,18 @@ async def standing_blocks(
     for row in result:
         found[row.section_id][row.id] = mask_of(row.seats)
     return found
+
+
+async def of_section(transaction: Transaction, section: Section) -> SeatRows:
+    """Read the seats of one section. The transaction must be a snapshot."""
+    section_id = section.section_id
+    result = await transaction.execute(
+        select(sections.c.taken).where(
+            sections.c.organization_id == transaction.organization_id, sections.c.id == section_id
+        )
+    )
+    return SeatRows(
+        taken={section_id: int.from_bytes(result.scalar_one() or b"", "little")},
+        claims=await claims(transaction, section.event_id, [section_id]),
+        blocks=await standing_blocks(transaction, section.event_id, [section_id]),
+    )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import any_, or_, select
+from sqlalchemy import all_, any_, or_, select
 
+from holdfast.capacity.domain.holds import HoldState
+from holdfast.capacity.domain.listed_seats import NOBODY, SeatHolder, SeatState
 from holdfast.capacity.store.holds import LIVE_STATES, voided
-from holdfast.capacity.store.tables import blocks, hold_lines, holds, seat_claims
+from holdfast.capacity.store.tables import blocks, hold_lines, holds, sale_lines, sales, seat_claims
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
+
+    from sqlalchemy import Row
 
     from holdfast.common.database import Transaction
 
@@ -58,3 +63,85 @@ async def ended(transaction: Transaction, section_id: str, at: datetime) -> list
         )
     )
     return [row.seat_index for row in result]
+
+
+async def holders(
+    transaction: Transaction, section_id: str, indexes: Sequence[int], at: datetime
+) -> dict[int, SeatHolder]:
+    """Return who has seats of a section at a moment; those that nobody has are left out."""
+    mine = transaction.organization_id
+    result = await transaction.execute(
+        select(
+            seat_claims.c.seat_index,
+            seat_claims.c.block_id,
+            seat_claims.c.hold_id,
+            holds.c.customer_id,
+            holds.c.state,
+            holds.c.create_time,
+            holds.c.expire_time,
+            (holds.c.state.in_(LIVE_STATES) & (or_(holds.c.expire_time <= at, voided(transaction)))).label("over"),
+            blocks.c.id.label("back_to"),
+            hold_lines.c.locked_price,
+            sales.c.id.label("sale_id"),
+            sales.c.customer_id.label("buyer_id"),
+            sales.c.create_time.label("sale_time"),
+            sale_lines.c.locked_price.label("sold_price"),
+        )
+        .select_from(
+            seat_claims.outerjoin(holds, (holds.c.organization_id == mine) & (holds.c.id == seat_claims.c.hold_id))
+            .outerjoin(
+                hold_lines,
+                (hold_lines.c.organization_id == mine)
+                & (hold_lines.c.hold_id == seat_claims.c.hold_id)
+                & (hold_lines.c.section_id == section_id)
+                & (seat_claims.c.seat_index == any_(hold_lines.c.seats)),
+            )
+            .outerjoin(
+                blocks,
+                (blocks.c.organization_id == mine)
+                & (blocks.c.id == hold_lines.c.block_id)
+                & (blocks.c.end_time.is_(None)),
+            )
+            .outerjoin(sales, (sales.c.organization_id == mine) & (sales.c.hold_id == seat_claims.c.hold_id))
+            .outerjoin(
+                sale_lines,
+                (sale_lines.c.organization_id == mine)
+                & (sale_lines.c.sale_id == sales.c.id)
+                & (sale_lines.c.section_id == section_id)
+                & (seat_claims.c.seat_index == any_(sale_lines.c.seats))
+                & (seat_claims.c.seat_index != all_(sale_lines.c.returned_seats))
+                & (seat_claims.c.seat_index != all_(sale_lines.c.exchanged_seats)),
+            )
+        )
+        .where(
+            seat_claims.c.organization_id == mine,
+            seat_claims.c.section_id == section_id,
+            seat_claims.c.seat_index.in_(indexes),
+        )
+    )
+    return {row.seat_index: _holder(row) for row in result}
+
+
+def _holder(row: Row[Any]) -> SeatHolder:
+    if row.block_id is not None:
+        return SeatHolder(SeatState.BLOCKED, block_id=row.block_id)
+    if row.sale_id is not None:
+        return SeatHolder(
+            SeatState.SOLD,
+            customer_id=row.buyer_id,
+            hold_id=row.hold_id,
+            sale_id=row.sale_id,
+            hold_time=row.create_time,
+            sale_time=row.sale_time,
+            locked_price=row.sold_price,
+        )
+    if row.over:
+        return NOBODY if row.back_to is None else SeatHolder(SeatState.BLOCKED, block_id=row.back_to)
+    return SeatHolder(
+        SeatState.PENDING if row.state == HoldState.PENDING else SeatState.HELD,
+        customer_id=row.customer_id,
+        hold_id=row.hold_id,
+        hold_time=row.create_time,
+        expire_time=row.expire_time,
+        locked_price=row.locked_price,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, select
 
@@ -13,7 +13,12 @@ from holdfast.capacity.store.tables import sections
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import Select
+
     from holdfast.common.database import Transaction
+
+LARGE: Final = frozenset({"row_layout", "taken"})
+"""Columns of seated sections that are large."""
 
 
 def crossed_of(text: str) -> frozenset[Crossing]:
@@ -76,3 +81,25 @@ async def places(transaction: Transaction, section_ids: Sequence[str]) -> dict[s
         )
     )
     return {row.id: (row.event_id, row.schedule_id) for row in result}
+
+
+def _without_seats(transaction: Transaction) -> Select[Any]:
+    return select(*(column for column in sections.c if column.name not in LARGE)).where(
+        sections.c.organization_id == transaction.organization_id, sections.c.delete_time.is_(None)
+    )
+
+
+async def get(transaction: Transaction, section_id: str) -> Section | None:
+    """Return a section that is not deleted, with the counters of its row."""
+    row = (await transaction.execute(_without_seats(transaction).where(sections.c.id == section_id))).one_or_none()
+    return None if row is None else section_of(row)
+
+
+async def by_name(transaction: Transaction, event_id: str, name: str) -> list[Section]:
+    """Return an event's sections of a name, of any date and number, in the order of their creation."""
+    found = await transaction.execute(
+        _without_seats(transaction)
+        .where(sections.c.event_id == event_id, sections.c.name == name)
+        .order_by(sections.c.create_time, sections.c.id)
+    )
+    return [section_of(row) for row in found]
