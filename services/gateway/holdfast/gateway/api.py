@@ -1,4 +1,4 @@
-"""The REST API as a bare ASGI application: every request that is not an operational one passes here, in one pass.
+"""The REST API: every request that is not an operational one passes here, in one pass.
 
 Route, token, rate limit, protocol, body, request, RPC, answer; trace and metrics beside. No framework: its layers
 would cost more than all of this.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from opentelemetry import context as otel_context
@@ -20,16 +20,13 @@ from holdfast.common.rpc_policy import ANONYMOUS
 from holdfast.common.telemetry import format_traceparent
 from holdfast.gateway.answers import Answer
 from holdfast.gateway.auth import token_invalid
-from holdfast.gateway.body import Body, ClientGoneError, ClientTooSlowError
+from holdfast.gateway.body import ClientGoneError, ClientTooSlowError
 from holdfast.gateway.callers import Caller
 from holdfast.gateway.outside import outside
 from holdfast.gateway.problems import internal_error, problem
-from holdfast.gateway.protocol import GONE
 from holdfast.gateway.transcoder import Arrived, Endpoint, compile_endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
-
     from opentelemetry.trace import Span
 
     from holdfast.common.mesh_identity import Principal
@@ -37,36 +34,16 @@ if TYPE_CHECKING:
     from holdfast.gateway.auth import Authenticator
     from holdfast.gateway.clients import Clients
     from holdfast.gateway.cors import Cors
+    from holdfast.gateway.exchange import Exchange
     from holdfast.gateway.limits import RateLimiter
     from holdfast.gateway.measures import Measures
     from holdfast.gateway.routes import Routes
-
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 CLIENT_TOO_SLOW: Final = 408
 REFUSED: Final = 400
 SERVER_FAULT: Final = 500
 
 _SECONDS: Final = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?")
-_ONCE: Final = frozenset(
-    {
-        b"authorization",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"expect",
-        b"idempotency-key",
-        b"if-match",
-        b"if-none-match",
-        b"origin",
-        b"request-timeout",
-        b"traceparent",
-        b"transfer-encoding",
-    }
-)
-"""The headers that are read at all. Whatever else a client sends, such as a principal of its own, is not looked at."""
 
 logger = structlog.get_logger(__name__)
 
@@ -100,26 +77,24 @@ class Api:
         self._read_seconds_max = read_seconds_max
         self._body_bytes_max = body_bytes_max
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
         started = time.perf_counter()
-        headers, repeated = _headers(scope["headers"])
+        headers, method = exchange.headers, exchange.method
         context = self._telemetry.server_context(_text(headers.get(b"traceparent")))
-        method: str = scope["method"]
         span = self._telemetry.begin(f"HTTP {method}", kind=SpanKind.SERVER, context=context)
         if span is not None:
             context = trace.set_span_in_context(span, context)
-        otel_context.attach(context)  # uvicorn runs each request in a task of its own: nothing to detach
+        otel_context.attach(context)  # each request runs in a task of its own: nothing to detach
         span_context = trace.get_current_span(context).get_span_context()
         traceparent = format_traceparent(span_context)
         trace_id = traceparent[3:35]
         route = "none"
-        body = Body(headers, receive, bytes_max=self._body_bytes_max)
         try:
-            endpoint, variables = self._find(scope, repeated)
+            endpoint, variables = self._find(exchange)
             route = endpoint.binding.template
-            caller = Caller(traceparent, recorded=span is not None, gone=scope["extensions"][GONE])
-            answer = await self._answer(endpoint, variables, scope, body, caller)
+            caller = Caller(traceparent, recorded=span is not None, gone=exchange.gone)
+            answer = await self._answer(endpoint, variables, exchange, caller)
         except ClientGoneError:
             self._end(span, method, route, None)
             return
@@ -134,9 +109,9 @@ class Api:
         )
         if self._cors.enabled:
             self._cors.allow(answer, headers.get(b"origin"))
-        if answer.status >= REFUSED and not await body.discard():
-            answer.headers.append((b"connection", b"close"))
-        await _send(send, answer, head=method == "HEAD")
+        if answer.status >= REFUSED and not await exchange.body.discard():
+            exchange.keep_alive = False
+        await exchange.answer(answer)
         self._end(span, method, route, answer.status)
         self._measures.answered(
             method=method if route != "none" else "none",
@@ -145,26 +120,25 @@ class Api:
             seconds=time.perf_counter() - started,
         )
 
-    def _find(self, scope: Scope, repeated: str) -> tuple[Endpoint, list[str]]:
-        if repeated:
-            raise invalid(repeated, "given more than once")
+    def _find(self, exchange: Exchange) -> tuple[Endpoint, list[str]]:
+        if exchange.repeated:
+            raise invalid(exchange.repeated, "given more than once")
         try:
-            binding, variables = self._routes.match(scope["method"], scope["raw_path"])
+            binding, variables = self._routes.match(exchange.method, exchange.raw_path)
         except DomainError as error:
-            raise outside(scope["raw_path"]) or error from None
+            raise outside(exchange.raw_path) or error from None
         return self.endpoints[binding.method, binding.template], variables
 
-    async def _answer(
-        self, endpoint: Endpoint, variables: list[str], scope: Scope, body: Body, caller: Caller
-    ) -> Answer:
-        headers = body.headers
+    async def _answer(self, endpoint: Endpoint, variables: list[str], exchange: Exchange, caller: Caller) -> Answer:
+        headers = exchange.headers
         principal = await self._principal(endpoint, headers.get(b"authorization"))
         await self._limiter.check(principal)
         deadline_seconds = self._deadline_seconds(headers.get(b"request-timeout"))
+        body = await exchange.body.read(seconds_max=self._read_seconds_max, bytes_max=self._body_bytes_max)
         arrived = Arrived(
             variables=variables,
-            query=scope["query_string"],
-            body=await body.read(seconds_max=self._read_seconds_max),
+            query=exchange.query,
+            body=body,
             content_type=headers.get(b"content-type"),
             idempotency_key=headers.get(b"idempotency-key"),
             if_match=headers.get(b"if-match"),
@@ -215,28 +189,5 @@ class Api:
         span.end()
 
 
-def _headers(pairs: list[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], str]:
-    """Give the headers that are read, and the name of one that came twice where that has no meaning."""
-    found: dict[bytes, bytes] = {}
-    repeated = ""
-    for name, value in pairs:
-        if name in _ONCE:
-            if name in found and name == b"if-none-match":
-                found[name] += b", " + value  # a list may come in several lines
-                continue
-            if name in found and name != b"traceparent":
-                repeated = name.decode("ascii")
-            found[name] = value
-    return found, repeated
-
-
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
-
-
-async def _send(send: Send, answer: Answer, *, head: bool) -> None:
-    headers = answer.headers
-    if answer.status not in {204, 304}:  # those have no content, and no length either
-        headers = [*headers, (b"content-length", str(len(answer.body)).encode())]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else answer.body})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -28,7 +28,7 @@ from holdfast.gateway.settings import origins
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.sdk.trace import SpanProcessor
 
@@ -42,26 +42,6 @@ OPERATIONAL: Final = frozenset(
 )
 
 logger = structlog.get_logger(__name__)
-
-
-class Front:
-    """Sends operational paths to Starlette and everything else to the API, which knows what is not there."""
-
-    def __init__(self, *, api: Api, operational: Any) -> None:
-        self._api = api
-        self._operational = operational
-
-    async def __call__(
-        self,
-        scope: MutableMapping[str, Any],
-        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
-        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ) -> None:
-        """Answer one request."""
-        if scope["raw_path"] in OPERATIONAL:
-            await self._operational(scope, receive, send)
-        else:
-            await self._api(scope, receive, send)
 
 
 class GatewayApp:
@@ -112,14 +92,13 @@ class GatewayApp:
         self.readiness = Readiness(health=self._clients.health, keys_ready=lambda: self._keys.ready)
         docs = openapi_document(self._api.endpoints.values()) if settings.docs == "on" else None
         self._http = HttpServer(
-            Front(
-                api=self._api,
-                operational=operational_app(
-                    readiness=self.readiness,
-                    registry=metrics.registry if settings.metrics == "on" else None,
-                    openapi=docs,
-                ),
+            self._api,
+            beside=operational_app(
+                readiness=self.readiness,
+                registry=metrics.registry if settings.metrics == "on" else None,
+                openapi=docs,
             ),
+            paths_beside=OPERATIONAL,
             listen=settings.listen,
             read_seconds_max=settings.read_seconds_max,
             idle_seconds_max=settings.idle_seconds_max,

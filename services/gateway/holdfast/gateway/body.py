@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+    from collections.abc import Mapping
 
+    from holdfast.gateway.protocol import Connection
+
+UNREAD_BYTES_MAX: Final = 64 * 1024
+"""How much of a body may wait for whoever reads it; beyond, the connection is not read."""
 DISCARD_BYTES_MAX: Final = 4 * 1024 * 1024
 DISCARD_SECONDS_MAX: Final = 1.0
 
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _JSON: Final = re.compile(rb'application/json[ \t]*(?:;[ \t]*charset="?utf-8"?[ \t]*)?', re.IGNORECASE)
 _DIGITS_MAX: Final = 15
 
@@ -30,54 +35,82 @@ class ClientTooSlowError(DomainError):
 
 
 class Body:
-    """One request's body. `headers` by lower-case name; `receive` is ASGI's."""
+    """One request's body. `headers` by lower-case name; the connection hands it over with `feed`, `end`, `leave`."""
 
-    __slots__ = ("_bytes_max", "_chunked", "_complete", "_expected", "_receive", "headers")
+    __slots__ = (
+        "_announced",
+        "_connection",
+        "_ended",
+        "_expected",
+        "_gone",
+        "_limit",
+        "_parts",
+        "_size",
+        "_waiter",
+        "headers",
+    )
 
-    def __init__(
-        self,
-        headers: Mapping[bytes, bytes],
-        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
-        *,
-        bytes_max: int,
-    ) -> None:
+    def __init__(self, headers: Mapping[bytes, bytes], connection: Connection) -> None:
         length = headers.get(b"content-length", b"0")
         self.headers = headers
-        self._receive = receive
-        self._bytes_max = bytes_max
-        self._chunked = b"transfer-encoding" in headers
+        self._connection = connection
         # The HTTP parser has refused what is no number.
         self._expected = int(length) if len(length) <= _DIGITS_MAX else 10**_DIGITS_MAX
-        self._complete = not self._expected and not self._chunked
+        self._announced = self._expected > 0 or b"transfer-encoding" in headers
+        self._parts: list[bytes] | None = []
+        """None when nobody will want them."""
+        self._size = 0
+        self._limit = UNREAD_BYTES_MAX
+        self._ended = self._gone = False
+        self._waiter: asyncio.Future[None] | None = None
 
-    async def read(self, *, seconds_max: float) -> bytes:
+    def feed(self, part: bytes) -> None:
+        """Take a part."""
+        self._size += len(part)
+        if self._parts is not None:
+            self._parts.append(part)
+        if self._size > self._limit:
+            self._connection.flow.pause_reading()
+        self._wake()
+
+    def end(self) -> None:
+        """Note that it is complete."""
+        self._ended = True
+        self._wake()
+
+    def leave(self) -> None:
+        """Note that its client has left."""
+        self._gone = True
+        self._wake()
+
+    async def read(self, *, seconds_max: float, bytes_max: int) -> bytes:
         """Read all of it, counting as it comes: what a chunked body will amount to is not known before.
 
         Raises MEDIA_TYPE_NOT_SUPPORTED, BODY_TOO_LARGE, ClientTooSlowError or ClientGoneError.
         """
-        if self._complete:
+        if not self._announced:
             return b""
         encoding = self.headers.get(b"content-encoding", b"identity")
         if encoding.lower() != b"identity":
             raise _not_supported("bodies are taken as they are, not compressed", encoding)
-        if self._expected > self._bytes_max:
-            raise self._too_large()
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(seconds_max):
-                more = True
-                while more:
-                    part, more = await self._part()
-                    size += len(part)
-                    if size > self._bytes_max:
-                        raise self._too_large()
-                    parts.append(part)
-        except TimeoutError:
-            raise ClientTooSlowError(seconds_max) from None
+        if self._expected > bytes_max:
+            raise _too_large(bytes_max)
+        if self.headers.get(b"expect", b"").lower() == b"100-continue":
+            self._connection.transport.write(_CONTINUE)
+        if not self._ended:
+            try:
+                async with asyncio.timeout(seconds_max):
+                    await self._arrive(bytes_max)
+            except TimeoutError:
+                raise ClientTooSlowError(seconds_max) from None
+        if self._gone:
+            raise ClientGoneError
+        if self._size > bytes_max:
+            raise _too_large(bytes_max)
         kind = self.headers.get(b"content-type", b"")
-        if size and not _JSON.fullmatch(kind):
+        if self._size and not _JSON.fullmatch(kind):
             raise _not_supported("the body must be application/json", kind)
+        parts, self._parts = self._parts or [], None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def discard(self) -> bool:
@@ -86,35 +119,35 @@ class Body:
         Closing a connection with bytes in it resets it, and the sender would never see why. What is too long or too
         slow for that is reset all the same. A sender that waits for permission is not given it.
         """
-        if self._complete:
+        if self._ended or not self._announced:
             return True
         if self._expected > DISCARD_BYTES_MAX or b"expect" in self.headers:
             return False
-        size = 0
+        self._parts, self._size = None, 0
         try:
             async with asyncio.timeout(DISCARD_SECONDS_MAX):
-                more = True
-                while more and size <= DISCARD_BYTES_MAX:
-                    part, more = await self._part()
-                    size += len(part)
-        except (TimeoutError, ClientGoneError):
+                await self._arrive(DISCARD_BYTES_MAX)
+        except TimeoutError:
             return False
-        return not more
+        return self._ended
 
-    async def _part(self) -> tuple[bytes, bool]:
-        """Give the next part and whether more may come."""
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        more = bool(message.get("more_body", False))
-        self._complete = not more
-        return bytes(message.get("body", b"")), more
+    async def _arrive(self, bytes_max: int) -> None:
+        """Wait until it is complete, its client has left, or it is longer than so many bytes."""
+        self._limit = bytes_max
+        self._connection.flow.resume_reading()
+        while not (self._ended or self._gone or self._size > bytes_max):
+            self._waiter = self._connection.loop.create_future()
+            await self._waiter
 
-    def _too_large(self) -> DomainError:
-        limit = self._bytes_max
-        return DomainError(
-            Reason.BODY_TOO_LARGE, f"the body is larger than {limit} bytes", metadata={"limit_bytes": str(limit)}
-        )
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _too_large(limit: int) -> DomainError:
+    return DomainError(
+        Reason.BODY_TOO_LARGE, f"the body is larger than {limit} bytes", metadata={"limit_bytes": str(limit)}
+    )
 
 
 def _not_supported(message: str, kind: bytes) -> DomainError:

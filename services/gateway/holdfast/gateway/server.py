@@ -11,19 +11,27 @@ import uvicorn
 
 from holdfast.common.errors import StartRefused
 from holdfast.common.settings import host_port
-from holdfast.gateway.protocol import bounded_protocol
+from holdfast.gateway.protocol import connection_class
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
+
+    from holdfast.gateway.exchange import Exchange
 
 
 class HttpServer:
-    """Serves an ASGI application on `listen` (host:port; port 0 lets the system choose, see `port`)."""
+    """Serves the API on `listen` (host:port; port 0 lets the system choose, see `port`).
+
+    The paths beside it go to an ASGI application.
+    """
 
     def __init__(  # noqa: PLR0913 - the composition root names each of them
         self,
-        app: Any,
+        serve: Callable[[Exchange], Coroutine[Any, Any, None]],
         *,
+        beside: Any,
+        paths_beside: frozenset[bytes],
         listen: str,
         read_seconds_max: float,
         idle_seconds_max: int,
@@ -34,9 +42,11 @@ class HttpServer:
     ) -> None:
         self.port = 0
         self._host, self._listen_port = host_port(listen)
-        protocol = bounded_protocol(read_seconds_max=read_seconds_max, connections_max=connections_max)
+        protocol = connection_class(
+            serve, asgi_paths=paths_beside, read_seconds_max=read_seconds_max, connections_max=connections_max
+        )
         self._config = uvicorn.Config(
-            app,
+            beside,
             http=protocol,
             ws="none",
             lifespan="off",
