@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from holdfast.api.capacity.v1 import hold_service_pb2, inventory_service_pb2, section_service_pb2
+from holdfast.api.capacity.v1 import audit_service_pb2, hold_service_pb2, inventory_service_pb2, section_service_pb2
 from holdfast.capacity.availability import Availabilities
 from holdfast.capacity.consumers import ControlsConsumer
 from holdfast.capacity.engine.batches import Engine
@@ -15,6 +15,7 @@ from holdfast.capacity.following import COMMITS
 from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
+from holdfast.capacity.rpc.audit import AuditServicer
 from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.capacity.rpc.blocks import BlockServicer
 from holdfast.capacity.rpc.changing import ChangeServicer
@@ -162,6 +163,8 @@ class CapacityApp:
             WatchServicer(front, availabilities=self.availabilities, watches=watches),
             VerificationServicer(front),
         )
+        audit = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
+        self.server.add(audit, AuditServicer(front))
         self.server.add_missing()
         self._opened = AsyncExitStack()
         self._serving = False
@@ -208,9 +211,10 @@ class CapacityApp:
         return [Background(name, run, metrics=self.metrics) for name, run in loops.items()]
 
     def _observe(self, change: messages_pb2.InventoryChanged) -> None:
-        """Let those follow a commit of this process who keep events in memory."""
+        """Let those follow a commit of this process who keep events in memory, and the relay, which publishes it."""
         self.availabilities.observe(change)
         self.seat_maps.observe(change)
+        self._relay.hint()
 
     def _hear(self, incoming: IncomingMessage) -> None:
         """Let them follow a commit that a message tells of."""

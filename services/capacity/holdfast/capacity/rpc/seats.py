@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from google.protobuf.json_format import MessageToDict
+
 from holdfast.api.capacity.v1 import section_service_pb2 as pb
 from holdfast.api.common.v1 import pagination_pb2
 from holdfast.capacity import convert
 from holdfast.capacity.convert_seating import change_of, seat_message, seat_state
+from holdfast.capacity.domain.audits import ResourceType
 from holdfast.capacity.domain.listed_seats import SeatState
 from holdfast.capacity.operations import sections
 from holdfast.capacity.operations.attributes import SetSeatAttributes
@@ -124,7 +127,9 @@ class SeatServicer:
             etag=request.etag,
             key=self._front.key(call, request, "SetSeatAttributes"),
         )
-        made = await self._front.submit(call, await self._events.section(call, request.section_id), command)
+        told = {"seats": {"to": list(command.labels)}, "attributes": {"to": MessageToDict(request.attributes)}}
+        audited = self._front.audited(call, request, command, ResourceType.SECTION, request.section_id, told=told)
+        made = await self._front.submit(call, await self._events.section(call, request.section_id), audited)
         self._front.replayed(call, request, replayed=made.replayed)
         read = await self._front.run(
             call, lambda transaction: sections.get_section(transaction, request.section_id, hidden=True)
