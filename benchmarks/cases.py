@@ -17,6 +17,7 @@ CASES: Mapping[str, Callable[[Bench], Result]] = {
     "rest_hold_hot_priced": rest.hold_hot_priced,
     "rest_hold_spread": rest.hold_spread,
     "rest_hold_seats": rest.hold_seats,
+    "rest_hold_best": rest.hold_best,
     "grpc_hold_batch": rpc.hold_batch,
     "grpc_hold_unary": rpc.hold_unary,
     "grpc_echo": rpc.echo,

@@ -62,6 +62,7 @@ TARGETS = (
     Target("rest_hold_hot_priced", 0.7, of="rest_hold_hot"),
     Target("rest_hold_spread", 0.6, of="rest_hold_hot"),
     Target("rest_hold_seats", 0.6, of="rest_hold_hot"),
+    Target("rest_hold_best", 0.6, of="rest_hold_hot"),
     Target("grpc_hold_batch", 20_000),
     Target("grpc_hold_batch", 0.8, of="database_batched"),
     Target("grpc_hold_unary", 0.75, of="grpc_echo"),
