@@ -197,6 +197,7 @@ async def test_without_pricing_it_is_said_and_the_seating_goes_on_by_itself(pric
         )
         assert unpriced.reason is Reason.IDEMPOTENCY_KEY_REUSED
     await priced.until_ended()
+    assert priced.capacity.app.metrics.registry.get_sample_value("holdfast_seatings_resumed_total", {"outcome": "made"})
     sections = [section_id for _, _, section_id in priced.sections(event_id)]
     assert [section_id for _, section_id, _, _ in priced.tiers(event_id)] == sections
     answer = await priced.generate(event_id, HALL, request_id=key)
