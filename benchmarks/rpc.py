@@ -61,7 +61,7 @@ def echo(bench: Bench) -> Result:
 
 
 def hold_batch(bench: Bench) -> Result:
-    """Place holds by BatchPlaceHolds, as the gateway does; four calls of 200 in flight."""
+    """Place holds by BatchMutateHolds, as the gateway does; four calls of 200 in flight."""
     show = bench.shows.make("batch")
 
     def job(run: str) -> dict[str, Any]:
@@ -69,6 +69,6 @@ def hold_batch(bench: Bench) -> Result:
 
     probe = bench.children.loads([("rpc_batch", job("probe") | {"warm_seconds": 0, "seconds": 0.1})])[0]
     if NOT_BUILT in probe.errors:
-        raise AbsentError("BatchPlaceHolds is not built yet")
+        raise AbsentError("BatchMutateHolds is not built yet")
     result = bench.repeat("grpc_hold_batch", "holds/s", lambda run: [("rpc_batch", job(run))])
     return bench.check(show, result, held_before=probe.held)

@@ -1,4 +1,4 @@
-"""BatchPlaceHolds: `calls` in flight, `batch` holds in each. An operation is one hold, from the call to its outcome.
+"""BatchMutateHolds: `calls` in flight, `batch` holds in each. An operation is one hold, from the call to its outcome.
 
 Job: `calls`, `batch`, and what `channel`, `HoldRequests` and `Measurement` read.
 """
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 async def _calling(stub: Any, requests: HoldRequests, measurement: Measurement, size: int) -> None:
     began = time.perf_counter()
     while not measurement.over(began):
-        request = hold_service_pb2.BatchPlaceHoldsRequest(items=[requests.item() for _ in range(size)])
+        request = hold_service_pb2.BatchMutateHoldsRequest(items=[requests.item() for _ in range(size)])
         waiting = set(range(size))
         try:
-            async for answer in stub.BatchPlaceHolds(request, timeout=DEADLINE_SECONDS):
+            async for answer in stub.BatchMutateHolds(request, timeout=DEADLINE_SECONDS):
                 now = time.perf_counter()
                 for outcome in answer.outcomes:
                     _count(outcome, waiting, requests, measurement, times=(began, now))
@@ -40,7 +40,7 @@ async def _calling(stub: Any, requests: HoldRequests, measurement: Measurement, 
 
 
 def _count(
-    outcome: hold_service_pb2.PlaceHoldOutcome,
+    outcome: hold_service_pb2.HoldOutcome,
     waiting: set[int],
     requests: HoldRequests,
     measurement: Measurement,
@@ -54,7 +54,7 @@ def _count(
     if outcome.WhichOneof("outcome") == "refusal":
         measurement.failed(error_reason_pb2.Error.Reason.Name(outcome.refusal.reason))
         return
-    fault = requests.fault(outcome.placed)
+    fault = requests.fault(outcome.place_hold)
     if fault:
         measurement.failed(fault)
     else:

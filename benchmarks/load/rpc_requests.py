@@ -62,10 +62,12 @@ class HoldRequests:
         """Give the next principal as metadata of a call."""
         return next(self._metadata)
 
-    def item(self) -> hold_service_pb2.BatchPlaceHoldsItem:
+    def item(self) -> hold_service_pb2.BatchMutateHoldsItem:
         """Give the next request with its principal, for a batch."""
-        return hold_service_pb2.BatchPlaceHoldsItem(
-            principal=next(self._principals), request=self.request(), timeout_milliseconds=int(DEADLINE_SECONDS * 1000)
+        return hold_service_pb2.BatchMutateHoldsItem(
+            principal=next(self._principals),
+            place_hold=self.request(),
+            timeout_milliseconds=int(DEADLINE_SECONDS * 1000),
         )
 
     def fault(self, answer: hold_service_pb2.PlaceHoldResponse) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .contracts import Contracts
     from .rules import Rule
 
-STREAMS = frozenset({"BatchPlaceHolds", "WatchAvailability"})
+STREAMS = frozenset({"BatchMutateHolds", "WatchAvailability"})
 INEXACT = frozenset({FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT})
 VERSION_TYPES = frozenset({FieldDescriptor.TYPE_INT64})
 # A list in an answer that is not paged says what ends it.

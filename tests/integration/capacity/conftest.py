@@ -222,10 +222,14 @@ class Capacity:
         return [request.hold_id for request in requests]
 
     @asynccontextmanager
-    async def database_of_the_service(self) -> AsyncIterator[Database]:
+    async def database_of_the_service(self, **limits: float) -> AsyncIterator[Database]:
         """Open the database as the service's role."""
         database = Database(
-            dsn=self.database.dsn("capacity_service"), pool_size=1, application_name="test", schema="capacity"
+            dsn=self.database.dsn("capacity_service"),
+            pool_size=1,
+            application_name="test",
+            schema="capacity",
+            **limits,  # type: ignore[arg-type]  # each is a number of seconds
         )
         await database.start()
         try:

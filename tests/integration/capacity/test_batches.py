@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from google.protobuf import json_format
 
-from holdfast.api.capacity.v1 import hold_service_pb2 as pb
-from holdfast.api.capacity.v1 import hold_service_pb2_grpc
-from holdfast.api.common.v1 import error_reason_pb2, principal_pb2
-from holdfast.common.errors import DomainError, FieldViolation, Reason
+from holdfast.common.errors import Reason
 from holdfast.common.ids import new_id
-from holdfast.common.mesh_identity import service_principal
 from holdfast.common.status import from_rpc_error
-from tests.integration.capacity.conftest import DEADLINE_SECONDS, refused, running
+from tests.integration.capacity.batching import batch, error_in, item, opened, told
+from tests.integration.capacity.conftest import refused, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,61 +20,6 @@ if TYPE_CHECKING:
     from holdfast.local.nats import EmbeddedNats
     from tests.integration.capacity.conftest import Capacity
     from tests.support.postgres import TestDatabase
-
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
-
-
-def item(
-    capacity: Capacity,
-    *,
-    role: str = "buyer",
-    subject: str = "user:buyer",
-    organization_id: str | None = None,
-    timeout_milliseconds: int = 10_000,
-    **fields: Any,
-) -> pb.BatchPlaceHoldsItem:
-    """An item whose request has the fields given as JSON."""
-    organization_id = capacity.organization_id if organization_id is None else organization_id
-    return pb.BatchPlaceHoldsItem(
-        principal=principal_pb2.Principal(subject=subject, organization_id=organization_id, roles=[role]),
-        request=json_format.ParseDict(fields, pb.PlaceHoldRequest()),
-        timeout_milliseconds=timeout_milliseconds,
-        traceparent=TRACE,
-    )
-
-
-def opened(
-    capacity: Capacity, items: list[pb.BatchPlaceHoldsItem], *, peer: str = "gateway", seconds: float = DEADLINE_SECONDS
-) -> Any:
-    stub: Any = hold_service_pb2_grpc.HoldServiceStub(capacity.peers[peer].channel)
-    metadata = (service_principal(peer, "").to_metadata(),)
-    return stub.BatchPlaceHolds(pb.BatchPlaceHoldsRequest(items=items), metadata=metadata, timeout=seconds)
-
-
-async def batch(capacity: Capacity, *items: pb.BatchPlaceHoldsItem) -> list[pb.PlaceHoldOutcome]:
-    """Send a batch; gives the outcomes in the items' order, of each exactly one."""
-    outcomes = [outcome async for answer in opened(capacity, list(items)) for outcome in answer.outcomes]
-    assert sorted(outcome.index for outcome in outcomes) == list(range(len(items)))
-    return sorted(outcomes, key=lambda outcome: outcome.index)
-
-
-def error_in(outcome: pb.PlaceHoldOutcome) -> DomainError:
-    """The refusal of an item as the error that a call would have raised."""
-    assert outcome.WhichOneof("outcome") == "refusal", outcome
-    refusal = outcome.refusal
-    return DomainError(
-        Reason(error_reason_pb2.Error.Reason.Name(refusal.reason)),
-        refusal.message,
-        metadata=refusal.metadata,
-        violations=[FieldViolation(each.field, each.message) for each in refusal.violations],
-        retry_after_seconds=(
-            refusal.retry_after_milliseconds / 1000 if refusal.HasField("retry_after_milliseconds") else None
-        ),
-    )
-
-
-def told(error: DomainError) -> tuple[Any, ...]:
-    return (error.reason, error.message, dict(error.metadata), error.violations, error.retry_after_seconds)
 
 
 async def test_good_and_bad_items_of_several_events_each_get_their_own_outcome(capacity: Capacity) -> None:
@@ -92,18 +33,18 @@ async def test_good_and_bad_items_of_several_events_each_get_their_own_outcome(c
         item(capacity, section_id=other.id, quantity=1),
     )
     assert [outcome.WhichOneof("outcome") for outcome in outcomes] == [
-        "placed",
+        "place_hold",
         "refusal",
         "refusal",
         "refusal",
-        "placed",
+        "place_hold",
     ]
     assert [error_in(outcomes[index]).reason for index in (1, 2, 3)] == [
         Reason.SECTION_NOT_FOUND,
         Reason.INSUFFICIENT_CAPACITY,
         Reason.VALIDATION_FAILED,
     ]
-    placed = outcomes[0].placed
+    placed = outcomes[0].place_hold
     assert await capacity.hold(placed.hold.id) == placed.hold
     assert (placed.hold.event_id, placed.hold.customer_id) == (one.event_id, "user:buyer")
     assert placed.inventory_version > 0
@@ -160,7 +101,7 @@ async def test_an_item_without_a_principal_that_can_be_read_is_refused(capacity:
         item(capacity, section_id=section.id, quantity=1),
     )
     assert [error_in(outcome).reason for outcome in outcomes[:3]] == [Reason.PEER_UNKNOWN] * 3
-    assert outcomes[3].WhichOneof("outcome") == "placed"
+    assert outcomes[3].WhichOneof("outcome") == "place_hold"
 
 
 async def test_each_item_is_its_own_principals(capacity: Capacity) -> None:
@@ -178,7 +119,7 @@ async def test_each_item_is_its_own_principals(capacity: Capacity) -> None:
             customer_id="user:cleo",
         ),
     )
-    holds = [each.placed.hold for each in (ann, bob, staff)]
+    holds = [each.place_hold.hold for each in (ann, bob, staff)]
     assert [(hold.customer_id, hold.placed_by) for hold in holds] == [
         ("user:ann", "user:ann"),
         ("user:bob", "user:bob"),
@@ -191,13 +132,13 @@ async def test_one_key_twice_in_a_batch_is_one_hold(capacity: Capacity) -> None:
     first = item(capacity, section_id=section.id, quantity=2, request_id="once")
     again = item(capacity, section_id=section.id, quantity=2, request_id="once")
     outcomes = await batch(capacity, first, again, item(capacity, section_id=section.id, quantity=2))
-    holds = [outcome.placed.hold.id for outcome in outcomes]
+    holds = [outcome.place_hold.hold.id for outcome in outcomes]
     assert holds[0] == holds[1] != holds[2]
     assert sorted(outcome.replayed for outcome in outcomes) == [False, False, True]
     assert not outcomes[2].replayed
     (later,) = await batch(capacity, first)
     assert later.replayed
-    assert later.placed.hold == outcomes[0].placed.hold
+    assert later.place_hold.hold == outcomes[0].place_hold.hold
     assert (await capacity.read(section.id)).held == 4
 
 
@@ -219,10 +160,10 @@ async def test_an_items_time_is_its_own(capacity: Capacity) -> None:
         short = error_in(next(outcome for outcome in early if outcome.index == 0))
         assert short.reason is Reason.DEADLINE_EXCEEDED
     rest = [outcome async for answer in answers for outcome in answer.outcomes]
-    assert [(outcome.index, outcome.WhichOneof("outcome")) for outcome in rest] == [(2, "placed")]
+    assert [(outcome.index, outcome.WhichOneof("outcome")) for outcome in rest] == [(2, "place_hold")]
     # The same key tells what became of the one whose time was over.
     (later,) = await batch(capacity, item(capacity, section_id=section.id, quantity=1, request_id="short"))
-    assert later.WhichOneof("outcome") == "placed"
+    assert later.WhichOneof("outcome") == "place_hold"
 
 
 async def test_an_event_that_is_stuck_stalls_no_other(capacity: Capacity) -> None:
@@ -235,9 +176,9 @@ async def test_an_event_that_is_stuck_stalls_no_other(capacity: Capacity) -> Non
             )
         )
         first = await anext(answers)
-        assert [(each.index, each.WhichOneof("outcome")) for each in first.outcomes] == [(1, "placed")]
+        assert [(each.index, each.WhichOneof("outcome")) for each in first.outcomes] == [(1, "place_hold")]
     rest = [outcome async for answer in answers for outcome in answer.outcomes]
-    assert [(each.index, each.WhichOneof("outcome")) for each in rest] == [(0, "placed")]
+    assert [(each.index, each.WhichOneof("outcome")) for each in rest] == [(0, "place_hold")]
 
 
 @pytest.mark.parametrize("peer", ["orders", "events", "pricing"])
@@ -283,10 +224,10 @@ async def test_items_count_as_calls_in_flight_and_those_too_many_are_refused(
         section = await capacity.on_sale(100)
         outcomes = await batch(capacity, *(item(capacity, section_id=section.id, quantity=1) for _ in range(9)))
         kinds = [outcome.WhichOneof("outcome") for outcome in outcomes]
-        assert kinds.count("placed") >= 3
+        assert kinds.count("place_hold") >= 3
         assert kinds.count("refusal") >= 1
         for outcome in outcomes:
             if outcome.WhichOneof("outcome") == "refusal":
                 error = error_in(outcome)
                 assert (error.reason, error.retry_after_seconds) == (Reason.OVERLOADED, 0.5)
-        assert (await capacity.read(section.id)).held == kinds.count("placed")
+        assert (await capacity.read(section.id)).held == kinds.count("place_hold")

@@ -64,6 +64,41 @@ class Holds:
         self.by_request[key] = hold.id
         return hold_service_pb2.PlaceHoldResponse(hold=hold, inventory_version=2**53 + 1)
 
+    async def confirm_hold(
+        self, request: hold_service_pb2.ConfirmHoldRequest, call: Call
+    ) -> hold_service_pb2.ConfirmHoldResponse:
+        hold = self._change(request, call, hold_pb2.Hold.CONFIRMED)
+        sale = hold_pb2.Sale(id=f"sale of {hold.id}", hold_id=hold.id, order_reference=request.order_reference)
+        return hold_service_pb2.ConfirmHoldResponse(hold=hold, sale=sale, inventory_version=8)
+
+    async def release_hold(
+        self, request: hold_service_pb2.ReleaseHoldRequest, call: Call
+    ) -> hold_service_pb2.ReleaseHoldResponse:
+        hold = self._change(request, call, hold_pb2.Hold.RELEASED)
+        return hold_service_pb2.ReleaseHoldResponse(hold=hold, inventory_version=9)
+
+    async def extend_hold(
+        self, request: hold_service_pb2.ExtendHoldRequest, call: Call
+    ) -> hold_service_pb2.ExtendHoldResponse:
+        return hold_service_pb2.ExtendHoldResponse(hold=self._change(request, call, hold_pb2.Hold.ACTIVE))
+
+    async def begin_payment(
+        self, request: hold_service_pb2.BeginPaymentRequest, call: Call
+    ) -> hold_service_pb2.BeginPaymentResponse:
+        return hold_service_pb2.BeginPaymentResponse(hold=self._change(request, call, hold_pb2.Hold.PENDING))
+
+    def _change(self, request: Any, call: Call, state: hold_pb2.Hold.State.ValueType) -> hold_pb2.Hold:
+        self.calls.append(call)
+        if self.refusal is not None:
+            raise self.refusal
+        hold = self.holds.get(request.hold_id)
+        if hold is None:
+            raise DomainError(Reason.HOLD_NOT_FOUND, "no such hold", metadata={"hold_id": request.hold_id})
+        if hold.state == state:
+            call.mark_replayed()
+        hold.state = state
+        return hold
+
     async def get_hold(self, request: hold_service_pb2.GetHoldRequest, call: Call) -> hold_service_pb2.GetHoldResponse:
         self.calls.append(call)
         hold = self.holds.get(request.hold_id)
@@ -183,7 +218,6 @@ class Behind:
         for module, service, implementation in self.services[name]:
             descriptor = module.DESCRIPTOR.services_by_name[service]
             if implementation is self.holds:
-                door = server.item_door(descriptor.methods_by_name["PlaceHold"])
-                server.add(descriptor, implementation, BatchServicer(self.holds.place_hold, door=door))
+                server.add(descriptor, implementation, BatchServicer(server, implementation))
             else:
                 server.add(descriptor, implementation)

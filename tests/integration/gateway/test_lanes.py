@@ -24,8 +24,8 @@ from holdfast.gateway import lanes as gateway_lanes
 from holdfast.gateway.body import ClientGoneError
 from holdfast.gateway.callers import Caller
 from holdfast.gateway.clients import Clients
-from holdfast.gateway.lanes import BATCH, PLACE_HOLD
 from holdfast.gateway.measures import Measures
+from holdfast.gateway.mutations import BATCH
 from holdfast.gateway.problems import problem
 from holdfast.gateway.routes import Routes
 from holdfast.gateway.transcoder import compile_endpoints
@@ -176,12 +176,12 @@ class Breaking:
         self.times = times
         self.sizes: list[int] = []
 
-    async def batch_place_holds(
-        self, request: pb.BatchPlaceHoldsRequest, call: Call
-    ) -> AsyncGenerator[pb.BatchPlaceHoldsResponse]:
+    async def batch_mutate_holds(
+        self, request: pb.BatchMutateHoldsRequest, call: Call
+    ) -> AsyncGenerator[pb.BatchMutateHoldsResponse]:
         self.sizes.append(len(request.items))
         broken = len(self.sizes) <= self.times
-        async for answer in self._batches.batch_place_holds(request, call):
+        async for answer in self._batches.batch_mutate_holds(request, call):
             if not broken:
                 yield answer
 
@@ -201,8 +201,7 @@ class Bench:
             drain_seconds=0,
             notice_seconds=0,
         )
-        door = self.server.item_door(HOLDS.methods_by_name["PlaceHold"])
-        self.breaking = Breaking(BatchServicer(holds.place_hold, door=door), times=break_times)
+        self.breaking = Breaking(BatchServicer(self.server, holds), times=break_times)
         self.server.add(HOLDS, holds, self.breaking)
         self.metrics = Metrics("gateway")
         self._stack = stack
@@ -260,7 +259,7 @@ async def test_holds_that_arrive_together_travel_together(stack: Stack) -> None:
         assert len(running.breaking.sizes) < 20
         assert running.measured("holdfast_lane_batch_items_sum") == 500
         count = running.server_metrics.registry.get_sample_value
-        assert count("holdfast_rpc_requests_total", {"rpc": PLACE_HOLD, "code": "OK"}) == 500
+        assert count("holdfast_rpc_requests_total", {"rpc": BY_SECTION.path, "code": "OK"}) == 500
         assert count("holdfast_rpc_requests_total", {"rpc": BATCH, "code": "OK"}) == len(running.breaking.sizes)
 
 

@@ -94,6 +94,7 @@ _CODES: dict[Reason, grpc.StatusCode] = {
     Reason.SALE_NOT_ACTIVE: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.LINE_EXCEEDED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.HOLD_LIFETIME_EXCEEDED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.HISTORY_NOT_RETAINED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.BODY_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -30,9 +30,11 @@ from holdfast.capacity.rpc.seating import SeatingServicer
 from holdfast.capacity.rpc.seats import SeatServicer
 from holdfast.capacity.rpc.sections import SectionServicer
 from holdfast.capacity.rpc.verification import VerificationServicer
+from holdfast.capacity.rpc.watching import WatchServicer
 from holdfast.capacity.seat_maps import SeatMaps
 from holdfast.capacity.seating_sagas import SeatingSagas
 from holdfast.capacity.store.journal import JournalSource
+from holdfast.capacity.watching import Watches
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
 from holdfast.common.metrics import Metrics
@@ -133,7 +135,6 @@ class CapacityApp:
             metrics=self.metrics,
         )
         events = EventsOf(front)
-        placing = Placing(front, events)
         sections = section_service_pb2.DESCRIPTOR.services_by_name["SectionService"]
         self.server.add(
             sections,
@@ -142,21 +143,23 @@ class CapacityApp:
             SeatServicer(front, events, seat_maps=self.seat_maps, layouts=layouts),
             BlockServicer(front, events),
         )
-        holds, holding = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"], HoldServicer(front, placing)
-        door = self.server.item_door(holds.methods_by_name["PlaceHold"])
+        holds = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"]
+        holding, lifecycle = HoldServicer(front, Placing(front, events)), LifecycleServicer(front, events)
         self.server.add(
             holds,
             holding,
-            BatchServicer(holding.place_hold, door=door, shortcut=placing),
-            LifecycleServicer(front, events),
+            lifecycle,
+            BatchServicer(self.server, holding, lifecycle),
             ChangeServicer(front, events),
             SaleServicer(front, events),
             ExchangeServicer(front, events),
         )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
+        watches = Watches(database=self._database, availabilities=self.availabilities, seat_maps=self.seat_maps)
         self.server.add(
             inventory,
             InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake),
+            WatchServicer(front, availabilities=self.availabilities, watches=watches),
             VerificationServicer(front),
         )
         self.server.add_missing()

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 from holdfast.api.capacity.v1 import messages_pb2
 from holdfast.capacity.domain.database_clock import DatabaseClock
 from holdfast.capacity.operations.access import event_not_found
-from holdfast.capacity.store import availability as store
-from holdfast.capacity.store import journal
+from holdfast.capacity.store import inventories, journal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,7 +34,7 @@ AGE_MAX: Final = timedelta(seconds=2)
 EVENTS_MAX: Final = 256
 """Events that are kept; those that nobody asked for the longest are forgotten first."""
 WAITING_MAX: Final = 128
-"""Commits of an event that wait to be applied when somebody asks. With more, the tables are read instead."""
+"""Commits of an event that wait to be applied until somebody asks; with more, they are applied at once."""
 COMMITS: Final = "capacity.*.*.inventory_changed"
 """The subject of the messages that tell of commits."""
 CATCH_UP_MAX: Final = 64
@@ -118,6 +117,7 @@ class Following(Generic[E, R]):
         self._events_max = events_max
         self._kept: OrderedDict[Key, _Kept[E]] = OrderedDict()
         self._readings: dict[Key, asyncio.Task[E]] = {}
+        self._waiters: dict[Key, set[asyncio.Future[None]]] = {}
         self._clock = DatabaseClock()
 
     def observe(self, change: messages_pb2.InventoryChanged) -> None:
@@ -128,9 +128,14 @@ class Following(Generic[E, R]):
         kept = self._kept.get((change.organization_id, change.event_id))
         if kept is None or (kept.event is not None and change.version <= kept.event.version):
             return
-        if len(kept.waiting) >= WAITING_MAX:
-            kept.waiting.clear()
         kept.waiting[change.version] = change
+        if len(kept.waiting) >= WAITING_MAX:
+            self._applied(kept)
+        if len(kept.waiting) >= WAITING_MAX:  # one of those before them is missing
+            kept.waiting.clear()
+        for waiter in self._waiters.pop((change.organization_id, change.event_id), ()):
+            if not waiter.done():
+                waiter.set_result(None)
 
     def hear(self, incoming: IncomingMessage) -> None:
         """Take note of a commit that a message tells of."""
@@ -140,10 +145,10 @@ class Following(Generic[E, R]):
         if (change.organization_id, change.event_id) == (incoming.organization_id, incoming.event_id):
             self.observe(change)
 
-    async def of(self, organization_id: str, event_id: str) -> tuple[E, datetime]:
+    async def of(self, organization_id: str, event_id: str, *, at_least: int = 0) -> tuple[E, datetime]:
         """Give what there is of an event, at most 2 s old, and the database's time now.
 
-        EVENT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        Not before the version `at_least`, unless the event has not reached it. EVENT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
         """
         key = (organization_id, event_id)
         kept = self._kept.get(key)
@@ -151,14 +156,42 @@ class Following(Generic[E, R]):
         if event is not None:
             self._kept.move_to_end(key)
             now = max(self._clock.now(time.monotonic()), event.at)
-            if now - event.at <= AGE_MAX:
+            if now - event.at <= AGE_MAX and event.version >= at_least:
                 return event, now
+        joined = key in self._readings
+        event = await self._reading(key)
+        if joined and event.version < at_least:  # it may have begun before there was that version
+            event = await self._reading(key)
+        return event, max(self._clock.now(time.monotonic()), event.at)
+
+    async def news(self, organization_id: str, event_id: str, *, after_version: int, until: float) -> None:
+        """Wait until a commit of an event after a version was heard of, or until a moment of the loop's clock."""
+        key = (organization_id, event_id)
+        kept = self._kept.get(key)
+        if kept is None or (kept.event is not None and kept.event.version > after_version):
+            return
+        if any(version > after_version for version in kept.waiting):
+            return
+        heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(key, set())
+        waiters.add(heard)
+        try:
+            async with asyncio.timeout_at(until):
+                await heard
+        except TimeoutError:
+            pass
+        finally:
+            waiters.discard(heard)
+            if not waiters and self._waiters.get(key) is waiters:
+                del self._waiters[key]
+
+    async def _reading(self, key: Key) -> E:
+        """Join the reading of an event that is under way, or begin one."""
         reading = self._readings.get(key)
         if reading is None:
             reading = self._readings[key] = asyncio.create_task(self._brought_up_to_date(key), name="following")
             reading.add_done_callback(lambda task: self._over(key, task))
-        event = await asyncio.shield(reading)
-        return event, max(self._clock.now(time.monotonic()), event.at)
+        return await asyncio.shield(reading)
 
     async def close(self) -> None:
         """End readings under way. Nobody may ask any more."""
@@ -171,7 +204,7 @@ class Following(Generic[E, R]):
         """Apply the commits that follow one another; None when the event must be read as a whole."""
         event = kept.event
         while event is not None and (change := kept.waiting.pop(event.version + 1, None)) is not None:
-            if not self._follow(event, change):
+            if change.repaired or not self._follow(event, change):
                 event = kept.event = None
         return event
 
@@ -235,7 +268,7 @@ class Following(Generic[E, R]):
 
 
 async def _news(transaction: Transaction, event_id: str, after_version: int) -> _News:
-    found = await store.version_of(transaction, event_id)
+    found = await inventories.newest(transaction, event_id)
     if found is None:
         raise event_not_found(event_id)
     version, at = found

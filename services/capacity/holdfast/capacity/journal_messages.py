@@ -203,6 +203,7 @@ def change_message(inventory: Inventory, crossings: Sequence[tuple[str, Crossing
         returns=[_return_change(inventory, made) for made in inventory.returns],
         exchanges=[_exchange_change(inventory, made) for made in inventory.exchanges],
         seats=_seat_changes(inventory),
+        repaired=inventory.repaired,
     )
 
 

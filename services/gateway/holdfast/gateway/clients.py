@@ -10,7 +10,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast.api.capacity.v1 import hold_service_pb2 as pb
-from holdfast.gateway.lanes import BATCH, PLACE_HOLD, SERVICE, Lanes
+from holdfast.gateway.lanes import SERVICE, Lanes
+from holdfast.gateway.mutations import BATCH, CARRIED
 from holdfast.gateway.replicas import Replicas
 from holdfast.gateway.shared_reads import SharedReads
 
@@ -62,8 +63,8 @@ class Clients:
         for replica in self._services[SERVICE].all:
             replica.methods[BATCH] = replica.peer.channel.unary_stream(
                 f"/{BATCH}",
-                request_serializer=pb.BatchPlaceHoldsRequest.SerializeToString,
-                response_deserializer=pb.BatchPlaceHoldsResponse.FromString,
+                request_serializer=pb.BatchMutateHoldsRequest.SerializeToString,
+                response_deserializer=pb.BatchMutateHoldsResponse.FromString,
             )
 
     async def close(self) -> None:
@@ -87,12 +88,12 @@ class Clients:
     ) -> tuple[Any, bool]:
         """Make an endpoint's call; gives the response and whether it answers a request that had its effect before.
 
-        Holds are placed together with others, and who asks the same at the same time shares an answer. A hold
-        that was not sent when its caller left is not, and raises ClientGoneError.
+        Calls that change holds travel together with others, and who asks the same at the same time shares an answer. A
+        change that was not sent when its caller left is not, and raises ClientGoneError.
         """
-        if endpoint.path == PLACE_HOLD:
-            return await self._lanes.place(
-                request, principal=principal, deadline_seconds=deadline_seconds, caller=caller
+        if endpoint.path in CARRIED:
+            return await self._lanes.call(
+                endpoint.path, request, principal=principal, deadline_seconds=deadline_seconds, caller=caller
             )
         replicas = self._services[endpoint.binding.peer]
 

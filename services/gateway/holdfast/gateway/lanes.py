@@ -1,9 +1,9 @@
-"""Lanes: holds that arrive together travel together.
+"""Lanes: calls that change holds and arrive together travel together.
 
-A request to place a hold waits in a lane: one for each replica of capacity, and one more for holds whose prices have to
-be asked. While a lane's call is on its way, what arrives forms the next one; nothing waits when none is. The next
-call leaves as soon as the one before has brought its first outcomes. If that one is silent, because the database or an
-event is stuck, the next does not wait for it longer than `SILENT_SECONDS`, as long as there are not too many.
+Such a call waits in a lane: one for each replica of capacity, and one more for holds whose prices have to be asked.
+While a lane's batch is on its way, what arrives forms the next one; nothing waits when none is. The next batch leaves
+as soon as the one before has brought its first outcomes. If that one is silent, because the database or an event is
+stuck, the next does not wait for it longer than `SILENT_SECONDS`, as long as there are not too many.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from holdfast.common.mesh_identity import service_principal
 from holdfast.common.rpc_faults import internal, time_over
 from holdfast.common.telemetry import current_traceparent, span
 from holdfast.gateway.body import ClientGoneError
-from holdfast.gateway.hold_batches import WaitingHold, batch_request
+from holdfast.gateway.mutations import BATCH, CARRIED, WaitingCall, batch_request
 from holdfast.gateway.replicas import is_silence
 
 if TYPE_CHECKING:
@@ -35,14 +35,12 @@ if TYPE_CHECKING:
     from holdfast.gateway.replicas import Replica, Replicas
 
 SERVICE: Final = "capacity"
-PLACE_HOLD: Final = "holdfast.api.capacity.v1.HoldService/PlaceHold"
-BATCH: Final = "holdfast.api.capacity.v1.HoldService/BatchPlaceHolds"
 GATEWAY: Final = service_principal("gateway", "")
 
 ITEMS_MAX: Final = 200
-"""Holds in one call: as many as capacity commits at once."""
+"""Items in one call: as many as capacity commits at once."""
 BATCH_BYTES_MAX: Final = 2 * 1024 * 1024
-"""Beyond this a call takes no further hold; one hold alone is smaller than what is left of a message's limit."""
+"""Beyond this a call takes no further item; one item alone is smaller than what is left of a message's limit."""
 WAITING_MAX: Final = 2_000
 CALLS_MAX: Final = 16
 SILENT_SECONDS: Final = 0.05
@@ -58,7 +56,7 @@ class Lane:
         self._replica = replica
         self._lanes = lanes
         self._measures = measures
-        self._waiting: deque[WaitingHold] = deque()
+        self._waiting: deque[WaitingCall] = deque()
         self._calls: set[asyncio.Task[None]] = set()
         self._leaving = False
         self._silent: asyncio.TimerHandle | None = None
@@ -66,7 +64,7 @@ class Lane:
 
     @property
     def waiting(self) -> int:
-        """How many holds have not left."""
+        """How many items have not left."""
         return len(self._waiting)
 
     @property
@@ -74,12 +72,12 @@ class Lane:
         """How many calls are on their way."""
         return len(self._calls)
 
-    def put(self, item: WaitingHold) -> None:
-        """Let a hold wait for the next call. Raises OVERLOADED at once when too many do."""
+    def put(self, item: WaitingCall) -> None:
+        """Let an item wait for the next call. Raises OVERLOADED at once when too many do."""
         if len(self._waiting) >= WAITING_MAX:
             raise DomainError(
                 Reason.OVERLOADED,
-                "too many holds wait to be placed",
+                "too many calls about holds wait",
                 metadata={"queue": "gateway"},
                 retry_after_seconds=0.5,
             )
@@ -119,13 +117,13 @@ class Lane:
         self._measures.batch_items.observe(len(items))
         timer = asyncio.get_running_loop().call_later(SILENT_SECONDS, self._next)
         self._silent = timer
-        task = asyncio.create_task(self._send(items, timer), name="place-holds")
+        task = asyncio.create_task(self._send(items, timer), name="mutate-holds")
         self._calls.add(task)
         task.add_done_callback(self._ended)
 
-    def _take(self) -> list[WaitingHold]:
+    def _take(self) -> list[WaitingCall]:
         """Take what goes together: nothing whose client left or got its answer."""
-        items: list[WaitingHold] = []
+        items: list[WaitingCall] = []
         size = 0
         while self._waiting and len(items) < ITEMS_MAX and size < BATCH_BYTES_MAX:
             item = self._waiting.popleft()
@@ -152,7 +150,7 @@ class Lane:
         self._calls.discard(task)
         self._look()
 
-    async def _send(self, items: list[WaitingHold], timer: asyncio.TimerHandle) -> None:
+    async def _send(self, items: list[WaitingCall], timer: asyncio.TimerHandle) -> None:
         """Send a batch and hand its outcomes on, until each item has one or the call is over."""
         replica, peer = self._replica, self._replica.peer
         loop = asyncio.get_running_loop()
@@ -185,8 +183,8 @@ class Lane:
             self._heard(timer)
             self._missed(list(left.values()), error or peer.unavailable())
 
-    def _missed(self, items: list[WaitingHold], error: DomainError) -> None:
-        """Decide on items that a call brought no outcome for: nobody knows whether they were placed.
+    def _missed(self, items: list[WaitingCall], error: DomainError) -> None:
+        """Decide on items that a call brought no outcome for: nobody knows whether they had their effect.
 
         Those with a key are sent once more, if it was the replica that failed: the same key tells.
         """
@@ -210,7 +208,7 @@ class Lanes:
             for replica in replicas.all
             for priced in (False, True)
         }
-        self._pauses: dict[WaitingHold, asyncio.TimerHandle] = {}
+        self._pauses: dict[WaitingCall, asyncio.TimerHandle] = {}
         self._closed = False
         self._several = len(replicas) > 1
         measures.lanes(
@@ -228,26 +226,34 @@ class Lanes:
             item.fail(self._replicas.all[0].peer.unavailable())
         self._pauses.clear()
 
-    async def place(
-        self, request: Any, *, principal: Principal, deadline_seconds: float, caller: Caller
+    async def call(
+        self, path: str, request: Any, *, principal: Principal, deadline_seconds: float, caller: Caller
     ) -> tuple[Message, bool]:
-        """Place a hold; gives the response and whether it answers a request that had its effect before.
+        """Make a call of a mutation; gives the response and whether it answers a request that had its effect before.
 
-        Raises DomainError: capacity's refusal of this hold, or what `Peer.call` raises; ClientGoneError when the caller
+        Raises DomainError: capacity's refusal of this call, or what `Peer.call` raises; ClientGoneError when the caller
         was gone before it was sent.
         """
+        mutation = CARRIED[path]
         if not caller.recorded:
-            return await self._place(request, principal, deadline_seconds, caller.gone, caller.traceparent)
-        with span(PLACE_HOLD, kind=SpanKind.CLIENT):
+            return await self._call(mutation, request, principal, deadline_seconds, caller.gone, caller.traceparent)
+        with span(path, kind=SpanKind.CLIENT):
             traceparent = current_traceparent() or caller.traceparent
-            return await self._place(request, principal, deadline_seconds, caller.gone, traceparent)
+            return await self._call(mutation, request, principal, deadline_seconds, caller.gone, traceparent)
 
-    async def _place(
-        self, request: Any, principal: Principal, seconds: float, gone: Callable[[], bool], traceparent: str
+    async def _call(  # noqa: PLR0913, PLR0917 - what an item of a batch is made of
+        self,
+        mutation: str,
+        request: Any,
+        principal: Principal,
+        seconds: float,
+        gone: Callable[[], bool],
+        traceparent: str,
     ) -> tuple[Message, bool]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[Message, bool]] = loop.create_future()
-        item = WaitingHold(
+        item = WaitingCall(
+            mutation,
             request,
             principal=principal,
             deadline=loop.time() + seconds,
@@ -264,12 +270,14 @@ class Lanes:
             expiry.cancel()
 
     def learn(self, outcome: Any) -> None:
-        """Take over which event the sections of a placed hold are of."""
-        if self._several and outcome.HasField("placed"):
-            self._replicas.known.learn(outcome.placed.hold)
+        """Take over of which event a hold and its sections are."""
+        if self._several:
+            kind = outcome.WhichOneof("outcome")
+            if kind not in {None, "refusal"}:
+                self._replicas.known.learn(getattr(outcome, kind).hold)
 
-    def moved(self, item: WaitingHold, *, away_from: Replica) -> bool:
-        """Let a hold that was not sent wait for another replica that answers; tells whether there is one."""
+    def moved(self, item: WaitingCall, *, away_from: Replica) -> bool:
+        """Let an item that was not sent wait for another replica that answers; tells whether there is one."""
         others = self._others(item, away_from)
         if not others or item.moves >= len(self._replicas):
             return False
@@ -277,8 +285,8 @@ class Lanes:
         self._put(item, others[0])
         return True
 
-    def again(self, item: WaitingHold, *, after: Replica) -> None:
-        """Send a hold once more: to another replica at once, to the same one after a pause."""
+    def again(self, item: WaitingCall, *, after: Replica) -> None:
+        """Send an item once more: to another replica at once, to the same one after a pause."""
         others = self._others(item, after)
         if self._closed:
             item.fail(after.peer.unavailable())
@@ -287,22 +295,22 @@ class Lanes:
         else:
             self._pauses[item] = asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._paused, item, after)
 
-    def _others(self, item: WaitingHold, replica: Replica) -> list[Replica]:
+    def _others(self, item: WaitingCall, replica: Replica) -> list[Replica]:
         return [each for each in self._replicas.order(item.key) if each is not replica and each.ready]
 
-    def _paused(self, item: WaitingHold, replica: Replica) -> None:
+    def _paused(self, item: WaitingCall, replica: Replica) -> None:
         del self._pauses[item]
         self._put(item, replica)
 
-    def _put(self, item: WaitingHold, replica: Replica) -> None:
+    def _put(self, item: WaitingCall, replica: Replica) -> None:
         try:
             self._lane(item, replica).put(item)
         except DomainError as error:
             item.fail(error)
 
-    def _lane(self, item: WaitingHold, replica: Replica) -> Lane:
+    def _lane(self, item: WaitingCall, replica: Replica) -> Lane:
         return self._lanes[replica, item.priced]
 
 
-def _expire(item: WaitingHold) -> None:
+def _expire(item: WaitingCall) -> None:
     item.fail(time_over())

@@ -36,10 +36,15 @@ class Measures:
             registry=registry,
         )
         self.batch_items = Histogram(
-            "holdfast_lane_batch_items", "Holds that left together", buckets=BATCH_BUCKETS, registry=registry
+            "holdfast_lane_batch_items",
+            "Calls about holds that left together",
+            buckets=BATCH_BUCKETS,
+            registry=registry,
         )
-        self._lanes_waiting = Gauge("holdfast_lane_waiting", "Holds waiting for the next call", registry=registry)
-        self._lanes_calls = Gauge("holdfast_lane_calls", "Calls with holds on their way", registry=registry)
+        self._lanes_waiting = Gauge(
+            "holdfast_lane_waiting", "Calls about holds waiting for the next batch", registry=registry
+        )
+        self._lanes_calls = Gauge("holdfast_lane_calls", "Batches of calls about holds on their way", registry=registry)
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def answered(self, *, method: str, route: str, status: int, seconds: float) -> None:

@@ -58,6 +58,7 @@ class Inventory:
     has in live holds and sales, of the pairs that the requests ask for. `due_time` is when something of the event is
     due. `released_lines` are by hold the places that it gave back while it lives on, with what its price falls by.
     `void_versions` tells of voided holds which commit ended them, `block_acts` who did something to blocks.
+    `repaired` says that the commit puts right what did not agree.
     `admits` and `open_dates` remember, for the requests of one batch, that the event takes new holds, and the dates on
     sale that they ask for.
     """
@@ -92,6 +93,7 @@ class Inventory:
     void_versions: dict[str, int] = field(default_factory=dict)
     new_voids: list[Void] = field(default_factory=list)
     controls_changed: bool = False
+    repaired: bool = False
     admits: bool = False
     open_dates: dict[tuple[str | None, str | None], str | None] = field(default_factory=dict)
     expired_count: int = 0
@@ -117,6 +119,7 @@ class Inventory:
             or self.blocks.changes
             or self.new_voids
             or self.controls_changed
+            or self.repaired
         )
 
     @property

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 COUNTERS: Final = ("total", "held", "pending", "sold", "blocked")
+_ORDER: Final = (*COUNTERS, "buffer", "live_holds", "version", "seats", "claims")
 OF_THE_EVENT: Final = ""
 """The event itself, where sections are named."""
 
@@ -32,6 +33,11 @@ class Difference:
     from_lines: int
     from_journal: int
     seats: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where it stands among others: the event's first, then section by section."""
+        return self.section_id, _ORDER.index(self.counter)
 
 
 @dataclass(frozen=True, slots=True)

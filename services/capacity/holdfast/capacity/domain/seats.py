@@ -71,6 +71,11 @@ class Seating:
         return self.holders.get(seat)
 
     @property
+    def dirty(self) -> bool:
+        """Whether the commit writes anything of it."""
+        return bool(self.claims) or self.taken != self.before
+
+    @property
     def freed_rows(self) -> list[int]:
         """Seats whose claim of before the commit goes, in order; some of them get another."""
         return sorted(seat for seat in self.claims if self.before >> seat & 1)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.api.events.v1 import event_pb2
+    from holdfast.capacity.domain.audits import AuditEntry
     from holdfast.capacity.domain.holds import Void
     from holdfast.capacity.domain.inventory import Inventory
     from holdfast.capacity.domain.seating_sagas import SeatingSaga
@@ -28,8 +29,9 @@ class Unit:
     `known_keys` are the results of requests by key, as far as they were made: what a repetition answers. `sagas` are
     the seatings under way of the requests of the batch, by caller and request id.
     `replacement_of` tells which hold took the place of an expired one, where a request asked. `controls` is
-    the message to store when the controls changed. `settled` says that what was due is done, and `next_due` when
-    something is due next, apart from what the commit itself makes. `extra` travels with COMMIT.
+    the message to store when the controls changed. `audit` is who did what, as far as the journal does not tell.
+    `settled` says that what was due is done, and `next_due` when something is due next, apart from what the commit
+    itself makes. `extra` travels with COMMIT.
     """
 
     inventory: Inventory
@@ -40,6 +42,7 @@ class Unit:
     replacement_of: dict[str, str] = field(default_factory=dict)
     finished_voids: list[Void] = field(default_factory=list)
     controls: event_pb2.EventControls | None = None
+    audit: list[AuditEntry] = field(default_factory=list)
     settled: bool = False
     next_due: datetime | None = None
     extra: list[Statement] = field(default_factory=list)
@@ -47,7 +50,9 @@ class Unit:
     @property
     def dirty(self) -> bool:
         """Whether there is anything to commit."""
-        return self.inventory.dirty or bool(self.new_keys or self.finished_voids or self.settled or self.extra)
+        return self.inventory.dirty or bool(
+            self.new_keys or self.finished_voids or self.settled or self.extra or self.audit
+        )
 
     def replayed(self, key: RequestKey | None) -> str | None:
         """Return what this request made before, or None. Raises IDEMPOTENCY_KEY_REUSED if it came with other content.

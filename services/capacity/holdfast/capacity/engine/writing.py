@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from holdfast.capacity import journal_messages
-from holdfast.capacity.store import batch_returns
+from holdfast.capacity.store import audits, batch_returns
 from holdfast.capacity.store import batch_writes as writes
 from holdfast.capacity.store.arrays import plain, texts
 from holdfast.common import telemetry
@@ -88,7 +88,7 @@ def write(unit: Unit, *, due_before: datetime | None) -> tuple[list[Statement], 
     inventory = unit.inventory
     statements = _keys(unit)
     if not inventory.dirty:
-        return [*statements, *_voids(unit), *_due(unit, due_before), *unit.extra], None
+        return [*statements, *_voids(unit), *_due(unit, due_before), *_extra(unit)], None
     crossed = inventory.crossings()
     change = journal_messages.change_message(inventory, crossed)
     body = change.SerializeToString(deterministic=True)
@@ -103,9 +103,13 @@ def write(unit: Unit, *, due_before: datetime | None) -> tuple[list[Statement], 
     statements += writes.seats(inventory)
     statements += _voids(unit)
     statements += _due(unit, due_before)
-    statements += unit.extra
+    statements += _extra(unit)
     statements += _journal(inventory, unit, body)
     return statements, change
+
+
+def _extra(unit: Unit) -> list[Statement]:
+    return [*audits.written(unit.inventory, unit.audit), *unit.extra]
 
 
 def _journal(inventory: Inventory, unit: Unit, body: bytes) -> list[Statement]:

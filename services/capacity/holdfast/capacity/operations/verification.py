@@ -13,6 +13,7 @@ Two kinds of reading, because two kinds of thing are compared:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from holdfast.capacity.domain.layouts import Layout
@@ -45,6 +46,7 @@ class Verification:
     version: int
     at: datetime
     differences: tuple[Difference, ...]
+    repaired_version: int
     recount: Recount
     told: dict[str, dict[str, int]]
 
@@ -72,7 +74,12 @@ async def verify(run: Run, event_id: str, *, limit: Limit) -> Verification:
     if gaps:
         differences.append(Difference(OF_THE_EVENT, "version", version, version, version - gaps))
     return Verification(
-        version=version, at=rows.event.at, differences=tuple(differences), recount=rows.recount, told=told
+        version=version,
+        at=rows.event.at,
+        differences=tuple(sorted(differences, key=attrgetter("place"))),
+        repaired_version=rows.event.repaired_version,
+        recount=rows.recount,
+        told=told,
     )
 
 

@@ -1,46 +1,52 @@
-"""BatchPlaceHolds: holds that arrived together, each a call of PlaceHold of its own."""
+"""BatchMutateHolds: calls that change holds and arrived together, each a call of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.api.capacity.v1 import hold_service_pb2 as pb
 from holdfast.api.common.v1 import error_reason_pb2
+from holdfast.capacity.rpc.mutations import Immediate
+from holdfast.common.errors import DomainError, Reason
+from holdfast.common.rpc_faults import time_over
 from holdfast.common.rpc_item import Item
+from holdfast.common.rpc_method import snake_case
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from google.protobuf.message import Message
 
     from holdfast.capacity.engine.queues import Item as Waiting
-    from holdfast.capacity.rpc.placing import Placing
-    from holdfast.common.errors import DomainError
     from holdfast.common.rpc_call import Call
     from holdfast.common.rpc_item import Entry, ItemDoor, Outcome
-
-    PlaceHold = Callable[[pb.PlaceHoldRequest, Call], Awaitable[pb.PlaceHoldResponse]]
+    from holdfast.common.rpc_server import RpcServer
 
 OUTCOMES_MAX: Final = 200
 """Outcomes in one answer: the largest holds there are, so many of them, fit into a message."""
+_METHODS: Final = {snake_case(each.name): each for each in pb.DESCRIPTOR.services_by_name["HoldService"].methods}
+MUTATIONS: Final = tuple(field.name for field in pb.BatchMutateHoldsItem.DESCRIPTOR.oneofs_by_name["mutation"].fields)
+"""What an item may ask for: the RPCs of these names."""
 
 
 class BatchServicer:
-    """Places holds in batches. `place_hold` is what answers PlaceHold, `door` judges items as calls of it.
+    """Answers calls that change holds, each by what answers the RPC that its mutation is named after.
 
-    A hold that needs nothing but its turn goes there by the `shortcut`, without a task of its own; the others get one.
-    There are as many of both as items in flight, and the server's limit of calls in flight bounds those.
+    `implementations` are objects as `RpcServer.add` takes them; KeyError if none has one of the mutations.
+    What is `Immediate` goes its way without a task of its own, the others get one. There are as many of both as items
+    in flight, and the server's limit of calls in flight bounds those.
     """
 
-    def __init__(self, place_hold: PlaceHold, *, door: ItemDoor, shortcut: Placing | None = None) -> None:
-        self._place_hold = place_hold
-        self._door = door
-        self._shortcut = shortcut
+    def __init__(self, server: RpcServer, *implementations: object) -> None:
+        rpcs = {name: getattr(each, name) for each in implementations for name in MUTATIONS if hasattr(each, name)}
+        self._ways = {name: _Way(rpcs[name], server.item_door(_METHODS[name])) for name in MUTATIONS}
 
-    async def batch_place_holds(
-        self, request: pb.BatchPlaceHoldsRequest, call: Call
-    ) -> AsyncGenerator[pb.BatchPlaceHoldsResponse]:
-        """Place many holds; gives outcomes as they come, those that are there together in one answer."""
-        batch = _Batch(self._place_hold, self._door, self._shortcut)
+    async def batch_mutate_holds(
+        self, request: pb.BatchMutateHoldsRequest, call: Call
+    ) -> AsyncGenerator[pb.BatchMutateHoldsResponse]:
+        """Answer many calls; gives outcomes as they come, those that are there together in one answer."""
+        batch = _Batch(self._ways)
         try:
             for index, item in enumerate(request.items):
                 batch.begin(index, item, call)
@@ -49,67 +55,126 @@ class BatchServicer:
                 await batch.some.wait()
                 outcomes = batch.take()
                 left -= len(outcomes)
-                yield pb.BatchPlaceHoldsResponse(outcomes=outcomes)
+                yield pb.BatchMutateHoldsResponse(outcomes=outcomes)
         finally:
             await batch.close()
+
+
+class _Way:
+    """How items of one mutation are judged and answered."""
+
+    __slots__ = ("door", "immediate", "rpc")
+
+    def __init__(self, rpc: Callable[[Any, Call], Awaitable[Message]], door: ItemDoor) -> None:
+        self.rpc = rpc
+        self.door = door
+        self.immediate = rpc if isinstance(rpc, Immediate) else None
+
+
+class _Asked:
+    """An item on its way."""
+
+    __slots__ = ("entry", "index", "mutation", "request", "way")
+
+    def __init__(self, index: int, mutation: str, request: Message, way: _Way, entry: Entry) -> None:
+        self.index = index
+        self.mutation = mutation
+        self.request = request
+        self.way = way
+        self.entry = entry
 
 
 class _Batch:
     """The items of one call, and the outcomes that were not sent yet."""
 
-    __slots__ = ("_door", "_place_hold", "_ready", "_shortcut", "_tasks", "_waiting", "some")
+    __slots__ = ("_ready", "_tasks", "_timer", "_waiting", "_ways", "some")
 
-    def __init__(self, place_hold: PlaceHold, door: ItemDoor, shortcut: Placing | None) -> None:
-        self._place_hold = place_hold
-        self._door = door
-        self._shortcut = shortcut
-        self._ready: list[pb.PlaceHoldOutcome] = []
+    def __init__(self, ways: Mapping[str, _Way]) -> None:
+        self._ways = ways
+        self._ready: list[pb.HoldOutcome] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._waiting: set[Waiting] = set()
+        self._waiting: dict[Waiting, _Asked] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs until the first of those that wait has no time left; one for all is cheaper than one for each."""
         self.some = asyncio.Event()
 
-    def begin(self, index: int, item: pb.BatchPlaceHoldsItem, call: Call) -> None:
+    def begin(self, index: int, item: pb.BatchMutateHoldsItem, call: Call) -> None:
         """Judge an item and let it go its way."""
-        entry = self._door.enter(item.request, _item(item), call)
-        own = entry.call
-        if own is None:
-            self._settle(index, self._door.leave(entry))
+        mutation: Any = item.WhichOneof("mutation")  # the contract requires one
+        way, request = self._ways[mutation], getattr(item, mutation)
+        asked = _Asked(index, mutation, request, way, way.door.enter(request, _item(item), call))
+        entry, immediate = asked.entry, way.immediate
+        if entry.call is None:
+            self._settle(asked, way.door.leave(entry))
             return
-        shortcut = self._shortcut
-        if shortcut is not None and entry.span is None:
+        if immediate is not None and entry.span is None:
             try:
-                waiting = shortcut.begin(item.request, own, done=self._decided(shortcut, index, entry, own))
+                waiting = immediate.begin(request, entry.call, done=self._decided(asked, immediate, entry.call))
             except Exception as fault:  # noqa: BLE001 (whatever it is becomes the item's refusal)
-                self._settle(index, self._door.leave(entry, fault=fault))
+                self._settle(asked, way.door.leave(entry, fault=fault))
                 return
             if waiting is not None:
-                self._waiting.add(waiting)
+                self._waiting[waiting] = asked
+                self._watch(entry.deadline)
                 return
-        task = asyncio.create_task(self._place(index, item, entry))
+        self._serve(asked)
+
+    def _serve(self, asked: _Asked) -> None:
+        task = asyncio.create_task(self._answer(asked))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _place(self, index: int, item: pb.BatchPlaceHoldsItem, entry: Entry) -> None:
-        self._settle(index, await self._door.proceed(entry, self._place_hold, item.request))
+    async def _answer(self, asked: _Asked) -> None:
+        self._settle(asked, await asked.way.door.proceed(asked.entry, asked.way.rpc, asked.request))
 
-    def _decided(self, shortcut: Placing, index: int, entry: Entry, own: Call) -> Callable[[Waiting], None]:
+    def _decided(self, asked: _Asked, immediate: Immediate, call: Call) -> Callable[[Waiting], None]:
         """Make what takes over the engine's answer for an item."""
+        door, entry = asked.way.door, asked.entry
 
         def done(waiting: Waiting) -> None:
-            self._waiting.discard(waiting)
+            if self._waiting.pop(waiting, None) is None:
+                return  # nobody waits any more
             if waiting.error is not None:
-                self._settle(index, self._door.leave(entry, fault=waiting.error))
+                self._settle(asked, door.leave(entry, fault=waiting.error))
+                return
+            try:
+                response = immediate.answer(waiting.result, asked.request, call)
+            except Exception as fault:  # noqa: BLE001 (the engine's other callers have nothing to do with it)
+                self._settle(asked, door.leave(entry, fault=fault))
+                return
+            if response is not None:
+                self._settle(asked, door.leave(entry, response=response))
             else:
-                response = shortcut.answer(waiting.result, own)
-                self._settle(index, self._door.leave(entry, response=response))
+                self._serve(asked)
 
         return done
 
-    def _settle(self, index: int, outcome: Outcome) -> None:
-        self._ready.append(_outcome_message(index, outcome))
+    def _watch(self, deadline: float) -> None:
+        if self._timer is None or deadline < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._time_over)
+
+    def _time_over(self) -> None:
+        """Answer those whose time is over. What is being committed goes on, and their keys tell what became of it."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for waiting, asked in list(self._waiting.items()):
+            if asked.entry.deadline <= now:
+                self._forget(waiting, asked, time_over())
+        if self._waiting:
+            self._watch(min(asked.entry.deadline for asked in self._waiting.values()))
+
+    def _forget(self, waiting: Waiting, asked: _Asked, error: DomainError) -> None:
+        del self._waiting[waiting]
+        waiting.leave()
+        self._settle(asked, asked.way.door.leave(asked.entry, fault=error))
+
+    def _settle(self, asked: _Asked, outcome: Outcome) -> None:
+        self._ready.append(_outcome_message(asked, outcome))
         self.some.set()
 
-    def take(self) -> list[pb.PlaceHoldOutcome]:
+    def take(self) -> list[pb.HoldOutcome]:
         """Give outcomes that were not given yet, as many as fit into an answer."""
         outcomes = self._ready[:OUTCOMES_MAX]
         del self._ready[:OUTCOMES_MAX]
@@ -119,15 +184,17 @@ class _Batch:
 
     async def close(self) -> None:
         """Forget what was not begun; what is being committed ends, and the items' keys tell what became of them."""
-        for waiting in self._waiting:
-            waiting.leave()
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiting, asked in list(self._waiting.items()):
+            self._forget(waiting, asked, DomainError(Reason.CANCELLED, "the caller went away"))
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _item(item: pb.BatchPlaceHoldsItem) -> Item:
+def _item(item: pb.BatchMutateHoldsItem) -> Item:
     return Item(
         principal=item.principal.SerializeToString() if item.HasField("principal") else None,
         timeout_seconds=item.timeout_milliseconds / 1000,
@@ -135,18 +202,19 @@ def _item(item: pb.BatchPlaceHoldsItem) -> Item:
     )
 
 
-def _outcome_message(index: int, outcome: Outcome) -> pb.PlaceHoldOutcome:
+def _outcome_message(asked: _Asked, outcome: Outcome) -> pb.HoldOutcome:
     if outcome.error is not None:
-        return pb.PlaceHoldOutcome(index=index, refusal=_refusal_message(outcome.error))
-    return pb.PlaceHoldOutcome(index=index, placed=outcome.response, replayed=outcome.replayed)
+        return pb.HoldOutcome(index=asked.index, refusal=_refusal_message(outcome.error))
+    answer: dict[str, Any] = {asked.mutation: outcome.response}
+    return pb.HoldOutcome(index=asked.index, replayed=outcome.replayed, **answer)
 
 
-def _refusal_message(error: DomainError) -> pb.PlaceHoldRefusal:
+def _refusal_message(error: DomainError) -> pb.HoldRefusal:
     retry_after = error.retry_after_seconds
-    return pb.PlaceHoldRefusal(
+    return pb.HoldRefusal(
         reason=error_reason_pb2.Error.Reason.Value(error.reason.value),
         message=error.message,
         metadata=error.metadata,
-        violations=[pb.PlaceHoldViolation(field=each.field, message=each.message) for each in error.violations],
+        violations=[pb.HoldViolation(field=each.field, message=each.message) for each in error.violations],
         retry_after_milliseconds=None if retry_after is None else max(0, round(retry_after * 1000)),
     )

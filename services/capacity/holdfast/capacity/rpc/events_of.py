@@ -140,6 +140,10 @@ class EventsOf:
         """Give the event of a section; SECTION_NOT_FOUND."""
         return (await self.sections(call, [section_id]))[0][0]
 
+    def known_hold(self, organization_id: str, hold_id: str) -> str | None:
+        """Give the event of a hold if it is at hand."""
+        return self._holds.get(organization_id, hold_id)
+
     def know_hold(self, organization_id: str, hold_id: str, event_id: str) -> None:
         """Take over the event of a hold."""
         self._holds.put(organization_id, hold_id, event_id)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from holdfast.capacity.domain.audits import Author
 from holdfast.capacity.operations.access import Viewer
 from holdfast.capacity.operations.controls import TakeOverControls
-from holdfast.common import ids
+from holdfast.common import ids, telemetry
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.idempotency import RequestKey
 from holdfast.common.protobuf import fingerprint
@@ -87,6 +88,18 @@ class Front:
         """Give the request's key, or one of its own, so that an unknown COMMIT never doubles an effect."""
         return call.request_key(request, rpc) or RequestKey(
             caller=call.principal.subject, rpc=rpc, request_id=f"once {ids.new_id()}", fingerprint=fingerprint(request)
+        )
+
+    def author(self, call: Call, request: Message, rpc: str, *, note: str = "") -> Author:
+        """Give who asks for what, for the audit log."""
+        return Author(
+            entry_id=ids.new_id(),
+            actor=call.principal.subject,
+            roles=tuple(sorted(call.principal.roles)),
+            action=rpc,
+            note=note,
+            request_id=getattr(request, "request_id", ""),
+            trace_id=telemetry.current_trace_id() or "",
         )
 
     def replayed(self, call: Call, request: Message, *, replayed: bool) -> None:

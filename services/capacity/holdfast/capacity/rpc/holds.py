@@ -24,12 +24,7 @@ class HoldServicer:
 
     def __init__(self, front: Front, placing: Placing) -> None:
         self._front = front
-        self._placing = placing
-
-    async def place_hold(self, request: pb.PlaceHoldRequest, call: Call) -> pb.PlaceHoldResponse:
-        """Place a hold."""
-        outcome = await self._placing.place(self._placing.wanted(request, call), call)
-        return self._placing.answer(outcome, call)
+        self.place_hold = placing
 
     async def get_hold(self, request: pb.GetHoldRequest, call: Call) -> pb.GetHoldResponse:
         """Read a hold."""

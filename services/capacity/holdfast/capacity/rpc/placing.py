@@ -65,7 +65,7 @@ class Placing:
     def begin(self, request: pb.PlaceHoldRequest, call: Call, *, done: Callable[[Item], None]) -> Item | None:
         """Let a hold wait for its batch at once, if it needs nothing else; `done` then gets an Outcome as result.
 
-        None when its section is not known here or a price has to be asked: then `place` it. Raises what `wanted` does,
+        None when its section is not known here or a price has to be asked: then call. Raises what `wanted` does,
         and OVERLOADED.
         """
         wanted = self.wanted(request, call)
@@ -85,8 +85,11 @@ class Placing:
             event_id = known[0]
         return event_id if wanted.event_id in ("", event_id) else None
 
-    async def place(self, wanted: PlaceRequest, call: Call) -> Outcome:
+    async def __call__(self, request: pb.PlaceHoldRequest, call: Call) -> pb.PlaceHoldResponse:
         """Place a hold, whatever it needs."""
+        return self.answer(await self._place(self.wanted(request, call), call), request, call)
+
+    async def _place(self, wanted: PlaceRequest, call: Call) -> Outcome:
         places = await self._events.sections(call, section_ids(wanted.lines))
         event_id = one_event(wanted.event_id, places)
         for attempt in range(1, PRICED_MAX + 1):
@@ -103,7 +106,7 @@ class Placing:
             retry_after_seconds=1.0,
         )
 
-    def answer(self, outcome: Outcome, call: Call) -> pb.PlaceHoldResponse:
+    def answer(self, outcome: Outcome, _request: pb.PlaceHoldRequest, call: Call) -> pb.PlaceHoldResponse:
         """Give the answer, and count and remember what was placed."""
         organization_id = call.organization_id
         if outcome.replayed:

@@ -40,21 +40,6 @@ class AvailabilityRead:
     ended_blocks: frozenset[str]
 
 
-async def version_of(transaction: Transaction, event_id: str) -> tuple[int, datetime] | None:
-    """Return the newest version of an event and the time at which it was that; None when the event is not known."""
-    result = await transaction.execute(
-        select(
-            event_inventories.c.version,
-            func.greatest(func.clock_timestamp(), event_inventories.c.last_change_time).label("at"),
-        ).where(
-            event_inventories.c.organization_id == transaction.organization_id,
-            event_inventories.c.event_id == event_id,
-        )
-    )
-    row = result.one_or_none()
-    return None if row is None else (row.version, row.at)
-
-
 async def read(transaction: Transaction, event_id: str) -> AvailabilityRead | None:
     """Read everything of an event; None when it is not known."""
     moment = (

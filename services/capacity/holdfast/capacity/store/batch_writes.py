@@ -389,7 +389,7 @@ def blocks(inventory: Inventory) -> list[Statement]:
 
 def seats(inventory: Inventory) -> list[Statement]:
     """Free and claim seats, and write the bitmaps."""
-    changed = {section_id: seating for section_id, seating in inventory.seatings.items() if seating.claims}
+    changed = {section_id: seating for section_id, seating in inventory.seatings.items() if seating.dirty}
     if not changed:
         return []
     mine = (inventory.organization_id, inventory.event_id)

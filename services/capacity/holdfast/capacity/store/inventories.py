@@ -79,6 +79,37 @@ async def read(transaction: Transaction, event_id: str) -> StoredInventory | Non
     )
 
 
+async def newest(transaction: Transaction, event_id: str) -> tuple[int, datetime] | None:
+    """Return the newest version of an event and the time at which it was that; None when the event is not known."""
+    result = await transaction.execute(
+        select(
+            event_inventories.c.version,
+            func.greatest(func.clock_timestamp(), event_inventories.c.last_change_time).label("at"),
+        ).where(
+            event_inventories.c.organization_id == transaction.organization_id,
+            event_inventories.c.event_id == event_id,
+        )
+    )
+    row = result.one_or_none()
+    return None if row is None else (row.version, row.at)
+
+
+async def newest_committed(transaction: Transaction, event_id: str) -> int:
+    """Return the newest version of an event that is known, after the commit that is under way.
+
+    Every later commit has a later time than this statement. Commits wait until the transaction ends.
+    """
+    result = await transaction.execute(
+        select(event_inventories.c.version)
+        .where(
+            event_inventories.c.organization_id == transaction.organization_id,
+            event_inventories.c.event_id == event_id,
+        )
+        .with_for_update(read=True)
+    )
+    return int(result.scalar_one())
+
+
 async def clock(transaction: Transaction) -> datetime:
     """Return the database's clock now."""
     moment: datetime = (await transaction.execute(select(func.clock_timestamp()))).scalar_one()

@@ -47,12 +47,13 @@ class StoredCounters:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """The row of an event: its version, the moment of reading, its sums, and how many holds it takes for live."""
+    """The row of an event, and the moment of reading. `live_holds` is how many holds it takes for live."""
 
     version: int
     at: datetime
     sums: dict[str, int]
     live_holds: int
+    repaired_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ async def event(transaction: Transaction, event_id: str) -> StoredEvent | None:
             func.greatest(func.clock_timestamp(), table.c.last_change_time).label("at"),
             *(table.c[name] for name in COUNTERS),
             table.c.live_holds,
+            table.c.repaired_version,
         ).where(table.c.organization_id == transaction.organization_id, table.c.event_id == event_id)
     )
     row = result.one_or_none()
@@ -151,6 +153,7 @@ async def event(transaction: Transaction, event_id: str) -> StoredEvent | None:
         at=row.at,
         sums={name: int(getattr(row, name)) for name in COUNTERS},
         live_holds=int(row.live_holds),
+        repaired_version=int(row.repaired_version),
     )
 
 

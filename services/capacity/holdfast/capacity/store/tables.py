@@ -24,6 +24,7 @@ event_inventories = Table(
     *_counters(),
     Column("crossed", Text, nullable=False),
     Column("live_holds", Integer, nullable=False),
+    Column("repaired_version", BigInteger, nullable=False),
 )
 
 sections = Table(
@@ -244,6 +245,25 @@ seating_sagas = Table(
     Column("attempts", Integer, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
     Column("due_time", DateTime(timezone=True), nullable=False),
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("organization_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("actor_roles", ARRAY(Text), nullable=False),
+    Column("action", Text, nullable=False),
+    Column("resource_type", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("changes", JSONB, nullable=False),
+    Column("omitted", ARRAY(Text), nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
 )
 
 due_work = Table(

@@ -494,20 +494,20 @@ class ReleaseHoldResponse(_message.Message):
 Global___ReleaseHoldResponse: _TypeAlias = ReleaseHoldResponse  # noqa: Y015
 
 @_typing.final
-class BatchPlaceHoldsRequest(_message.Message):
-    """Request of BatchPlaceHolds."""
+class BatchMutateHoldsRequest(_message.Message):
+    """Request of BatchMutateHolds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchPlaceHoldsItem]:
-        """The holds to place, 1–1,000."""
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchMutateHoldsItem]:
+        """The calls, 1–1,000."""
 
     def __init__(
         self,
         *,
-        items: _abc.Iterable[Global___BatchPlaceHoldsItem] | None = ...,
+        items: _abc.Iterable[Global___BatchMutateHoldsItem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -515,16 +515,20 @@ class BatchPlaceHoldsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___BatchPlaceHoldsRequest: _TypeAlias = BatchPlaceHoldsRequest  # noqa: Y015
+Global___BatchMutateHoldsRequest: _TypeAlias = BatchMutateHoldsRequest  # noqa: Y015
 
 @_typing.final
-class BatchPlaceHoldsItem(_message.Message):
-    """One hold to place. The batch is not refused for what is wrong in it: the item's own outcome says so."""
+class BatchMutateHoldsItem(_message.Message):
+    """One call. The batch is not refused for what is wrong in it: the item's own outcome says so."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PRINCIPAL_FIELD_NUMBER: _builtins.int
-    REQUEST_FIELD_NUMBER: _builtins.int
+    PLACE_HOLD_FIELD_NUMBER: _builtins.int
+    CONFIRM_HOLD_FIELD_NUMBER: _builtins.int
+    RELEASE_HOLD_FIELD_NUMBER: _builtins.int
+    EXTEND_HOLD_FIELD_NUMBER: _builtins.int
+    BEGIN_PAYMENT_FIELD_NUMBER: _builtins.int
     TIMEOUT_MILLISECONDS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     timeout_milliseconds: _builtins.int
@@ -533,43 +537,65 @@ class BatchPlaceHoldsItem(_message.Message):
     """The trace that it belongs to, as the W3C writes it."""
     @_builtins.property
     def principal(self) -> _principal_pb2.Principal:
-        """On whose behalf; the policy of PlaceHold is applied to it."""
+        """On whose behalf; the policy of the mutation's RPC is applied to it."""
 
     @_builtins.property
-    def request(self) -> Global___PlaceHoldRequest:
-        """What to place, as PlaceHold takes it."""
+    def place_hold(self) -> Global___PlaceHoldRequest:
+        """PlaceHold."""
+
+    @_builtins.property
+    def confirm_hold(self) -> Global___ConfirmHoldRequest:
+        """ConfirmHold."""
+
+    @_builtins.property
+    def release_hold(self) -> Global___ReleaseHoldRequest:
+        """ReleaseHold."""
+
+    @_builtins.property
+    def extend_hold(self) -> Global___ExtendHoldRequest:
+        """ExtendHold."""
+
+    @_builtins.property
+    def begin_payment(self) -> Global___BeginPaymentRequest:
+        """BeginPayment."""
 
     def __init__(
         self,
         *,
         principal: _principal_pb2.Principal | None = ...,
-        request: Global___PlaceHoldRequest | None = ...,
+        place_hold: Global___PlaceHoldRequest | None = ...,
+        confirm_hold: Global___ConfirmHoldRequest | None = ...,
+        release_hold: Global___ReleaseHoldRequest | None = ...,
+        extend_hold: Global___ExtendHoldRequest | None = ...,
+        begin_payment: Global___BeginPaymentRequest | None = ...,
         timeout_milliseconds: _builtins.int = ...,
         traceparent: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["principal", b"principal", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin_payment", b"begin_payment", "confirm_hold", b"confirm_hold", "extend_hold", b"extend_hold", "mutation", b"mutation", "place_hold", b"place_hold", "principal", b"principal", "release_hold", b"release_hold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["principal", b"principal", "request", b"request", "timeout_milliseconds", b"timeout_milliseconds", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_payment", b"begin_payment", "confirm_hold", b"confirm_hold", "extend_hold", b"extend_hold", "mutation", b"mutation", "place_hold", b"place_hold", "principal", b"principal", "release_hold", b"release_hold", "timeout_milliseconds", b"timeout_milliseconds", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_mutation: _TypeAlias = _typing.Literal["place_hold", "confirm_hold", "release_hold", "extend_hold", "begin_payment"]  # noqa: Y015
+    _WhichOneofArgType_mutation: _TypeAlias = _typing.Literal["mutation", b"mutation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_mutation) -> _WhichOneofReturnType_mutation | None: ...
 
-Global___BatchPlaceHoldsItem: _TypeAlias = BatchPlaceHoldsItem  # noqa: Y015
+Global___BatchMutateHoldsItem: _TypeAlias = BatchMutateHoldsItem  # noqa: Y015
 
 @_typing.final
-class BatchPlaceHoldsResponse(_message.Message):
-    """Response of BatchPlaceHolds: what is known by now."""
+class BatchMutateHoldsResponse(_message.Message):
+    """Response of BatchMutateHolds: what is known by now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OUTCOMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlaceHoldOutcome]:
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldOutcome]:
         """Outcomes of some of the items."""
 
     def __init__(
         self,
         *,
-        outcomes: _abc.Iterable[Global___PlaceHoldOutcome] | None = ...,
+        outcomes: _abc.Iterable[Global___HoldOutcome] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -577,51 +603,75 @@ class BatchPlaceHoldsResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___BatchPlaceHoldsResponse: _TypeAlias = BatchPlaceHoldsResponse  # noqa: Y015
+Global___BatchMutateHoldsResponse: _TypeAlias = BatchMutateHoldsResponse  # noqa: Y015
 
 @_typing.final
-class PlaceHoldOutcome(_message.Message):
+class HoldOutcome(_message.Message):
     """What became of one item of a batch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INDEX_FIELD_NUMBER: _builtins.int
-    PLACED_FIELD_NUMBER: _builtins.int
+    PLACE_HOLD_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    CONFIRM_HOLD_FIELD_NUMBER: _builtins.int
+    RELEASE_HOLD_FIELD_NUMBER: _builtins.int
+    EXTEND_HOLD_FIELD_NUMBER: _builtins.int
+    BEGIN_PAYMENT_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Which item, counted from 0."""
     replayed: _builtins.bool
     """The answer repeats an earlier one of the same `request_id`."""
     @_builtins.property
-    def placed(self) -> Global___PlaceHoldResponse:
-        """It was placed, now or by the request that this one repeats."""
+    def place_hold(self) -> Global___PlaceHoldResponse:
+        """PlaceHold."""
 
     @_builtins.property
-    def refusal(self) -> Global___PlaceHoldRefusal:
+    def refusal(self) -> Global___HoldRefusal:
         """Why not."""
+
+    @_builtins.property
+    def confirm_hold(self) -> Global___ConfirmHoldResponse:
+        """ConfirmHold."""
+
+    @_builtins.property
+    def release_hold(self) -> Global___ReleaseHoldResponse:
+        """ReleaseHold."""
+
+    @_builtins.property
+    def extend_hold(self) -> Global___ExtendHoldResponse:
+        """ExtendHold."""
+
+    @_builtins.property
+    def begin_payment(self) -> Global___BeginPaymentResponse:
+        """BeginPayment."""
 
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
-        placed: Global___PlaceHoldResponse | None = ...,
-        refusal: Global___PlaceHoldRefusal | None = ...,
+        place_hold: Global___PlaceHoldResponse | None = ...,
+        refusal: Global___HoldRefusal | None = ...,
+        confirm_hold: Global___ConfirmHoldResponse | None = ...,
+        release_hold: Global___ReleaseHoldResponse | None = ...,
+        extend_hold: Global___ExtendHoldResponse | None = ...,
+        begin_payment: Global___BeginPaymentResponse | None = ...,
         replayed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "placed", b"placed", "refusal", b"refusal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin_payment", b"begin_payment", "confirm_hold", b"confirm_hold", "extend_hold", b"extend_hold", "outcome", b"outcome", "place_hold", b"place_hold", "refusal", b"refusal", "release_hold", b"release_hold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "outcome", b"outcome", "placed", b"placed", "refusal", b"refusal", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_payment", b"begin_payment", "confirm_hold", b"confirm_hold", "extend_hold", b"extend_hold", "index", b"index", "outcome", b"outcome", "place_hold", b"place_hold", "refusal", b"refusal", "release_hold", b"release_hold", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["placed", "refusal"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["place_hold", "refusal", "confirm_hold", "release_hold", "extend_hold", "begin_payment"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
-Global___PlaceHoldOutcome: _TypeAlias = PlaceHoldOutcome  # noqa: Y015
+Global___HoldOutcome: _TypeAlias = HoldOutcome  # noqa: Y015
 
 @_typing.final
-class PlaceHoldRefusal(_message.Message):
-    """The error that PlaceHold fails with, as an item's outcome."""
+class HoldRefusal(_message.Message):
+    """The error that a mutation's RPC fails with, as an item's outcome."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -661,7 +711,7 @@ class PlaceHoldRefusal(_message.Message):
         """As in the error's metadata."""
 
     @_builtins.property
-    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlaceHoldViolation]:
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldViolation]:
         """Fields of the item's request that break a rule, at most 50."""
 
     def __init__(
@@ -670,7 +720,7 @@ class PlaceHoldRefusal(_message.Message):
         reason: _error_reason_pb2.Error.Reason.ValueType = ...,
         message: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        violations: _abc.Iterable[Global___PlaceHoldViolation] | None = ...,
+        violations: _abc.Iterable[Global___HoldViolation] | None = ...,
         retry_after_milliseconds: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_after_milliseconds", b"_retry_after_milliseconds", "retry_after_milliseconds", b"retry_after_milliseconds"]  # noqa: Y015
@@ -681,10 +731,10 @@ class PlaceHoldRefusal(_message.Message):
     _WhichOneofArgType__retry_after_milliseconds: _TypeAlias = _typing.Literal["_retry_after_milliseconds", b"_retry_after_milliseconds"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_after_milliseconds) -> _WhichOneofReturnType__retry_after_milliseconds | None: ...
 
-Global___PlaceHoldRefusal: _TypeAlias = PlaceHoldRefusal  # noqa: Y015
+Global___HoldRefusal: _TypeAlias = HoldRefusal  # noqa: Y015
 
 @_typing.final
-class PlaceHoldViolation(_message.Message):
+class HoldViolation(_message.Message):
     """A field of an item's request that breaks a rule."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -707,7 +757,7 @@ class PlaceHoldViolation(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PlaceHoldViolation: _TypeAlias = PlaceHoldViolation  # noqa: Y015
+Global___HoldViolation: _TypeAlias = HoldViolation  # noqa: Y015
 
 @_typing.final
 class ChangeHoldRequest(_message.Message):

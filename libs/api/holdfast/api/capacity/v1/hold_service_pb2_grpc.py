@@ -64,10 +64,10 @@ class HoldServiceStub:
                 request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReleaseHoldRequest.SerializeToString,
                 response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReleaseHoldResponse.FromString,
                 _registered_method=True)
-        self.BatchPlaceHolds = channel.unary_stream(
-                '/holdfast.api.capacity.v1.HoldService/BatchPlaceHolds',
-                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsRequest.SerializeToString,
-                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsResponse.FromString,
+        self.BatchMutateHolds = channel.unary_stream(
+                '/holdfast.api.capacity.v1.HoldService/BatchMutateHolds',
+                request_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchMutateHoldsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchMutateHoldsResponse.FromString,
                 _registered_method=True)
         self.ChangeHold = channel.unary_unary(
                 '/holdfast.api.capacity.v1.HoldService/ChangeHold',
@@ -178,12 +178,13 @@ class HoldServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def BatchPlaceHolds(self, request, context):
-        """Places many holds that arrived together. Each item is a call of PlaceHold on its own, with its own principal,
-        policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are streamed as the batches of
-        their events commit, so that no event waits for another, in no particular order, each item's exactly once; a stream
-        that ends early leaves the items without outcome unknown, and their `request_id` tells what became of them.
-        Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, or too many).
+    def BatchMutateHolds(self, request, context):
+        """Changes many holds by calls that arrived together. Each item is a call of its own of the RPC that its mutation is named
+        after, with its own principal, policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are
+        streamed as the batches of their events commit, so that no event waits for another, in no particular order, each
+        item's exactly once; a stream that ends early leaves the items without outcome unknown, and their `request_id` tells
+        what became of them.
+        Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, too many, or one without a mutation).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -316,10 +317,10 @@ def add_HoldServiceServicer_to_server(servicer, server):
                     request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReleaseHoldRequest.FromString,
                     response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.ReleaseHoldResponse.SerializeToString,
             ),
-            'BatchPlaceHolds': grpc.unary_stream_rpc_method_handler(
-                    servicer.BatchPlaceHolds,
-                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsRequest.FromString,
-                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsResponse.SerializeToString,
+            'BatchMutateHolds': grpc.unary_stream_rpc_method_handler(
+                    servicer.BatchMutateHolds,
+                    request_deserializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchMutateHoldsRequest.FromString,
+                    response_serializer=holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchMutateHoldsResponse.SerializeToString,
             ),
             'ChangeHold': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangeHold,
@@ -508,7 +509,7 @@ class HoldService:
             _registered_method=True)
 
     @staticmethod
-    def BatchPlaceHolds(request,
+    def BatchMutateHolds(request,
             target,
             options=(),
             channel_credentials=None,
@@ -521,9 +522,9 @@ class HoldService:
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/holdfast.api.capacity.v1.HoldService/BatchPlaceHolds',
-            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsRequest.SerializeToString,
-            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchPlaceHoldsResponse.FromString,
+            '/holdfast.api.capacity.v1.HoldService/BatchMutateHolds',
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchMutateHoldsRequest.SerializeToString,
+            holdfast_dot_api_dot_capacity_dot_v1_dot_hold__service__pb2.BatchMutateHoldsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -81,12 +81,13 @@ class HoldServiceStub:
     Fails with HOLD_NOT_FOUND, HOLD_NOT_ACTIVE (it was confirmed, or payment runs and the caller is neither a service
     nor the box office), ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
-    BatchPlaceHolds: _grpc.UnaryStreamMultiCallable[_hold_service_pb2.BatchPlaceHoldsRequest, _hold_service_pb2.BatchPlaceHoldsResponse]
-    """Places many holds that arrived together. Each item is a call of PlaceHold on its own, with its own principal,
-    policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are streamed as the batches of
-    their events commit, so that no event waits for another, in no particular order, each item's exactly once; a stream
-    that ends early leaves the items without outcome unknown, and their `request_id` tells what became of them.
-    Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, or too many).
+    BatchMutateHolds: _grpc.UnaryStreamMultiCallable[_hold_service_pb2.BatchMutateHoldsRequest, _hold_service_pb2.BatchMutateHoldsResponse]
+    """Changes many holds by calls that arrived together. Each item is a call of its own of the RPC that its mutation is named
+    after, with its own principal, policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are
+    streamed as the batches of their events commit, so that no event waits for another, in no particular order, each
+    item's exactly once; a stream that ends early leaves the items without outcome unknown, and their `request_id` tells
+    what became of them.
+    Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, too many, or one without a mutation).
     """
     ChangeHold: _grpc.UnaryUnaryMultiCallable[_hold_service_pb2.ChangeHoldRequest, _hold_service_pb2.ChangeHoldResponse]
     """Changes what an ACTIVE hold claims: gives lines or parts of them back and adds others, in one commit. It expires
@@ -212,12 +213,13 @@ class HoldServiceAsyncStub(HoldServiceStub):
     Fails with HOLD_NOT_FOUND, HOLD_NOT_ACTIVE (it was confirmed, or payment runs and the caller is neither a service
     nor the box office), ETAG_MISMATCH, IDEMPOTENCY_KEY_REUSED.
     """
-    BatchPlaceHolds: _aio.UnaryStreamMultiCallable[_hold_service_pb2.BatchPlaceHoldsRequest, _hold_service_pb2.BatchPlaceHoldsResponse]  # type: ignore[assignment]
-    """Places many holds that arrived together. Each item is a call of PlaceHold on its own, with its own principal,
-    policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are streamed as the batches of
-    their events commit, so that no event waits for another, in no particular order, each item's exactly once; a stream
-    that ends early leaves the items without outcome unknown, and their `request_id` tells what became of them.
-    Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, or too many).
+    BatchMutateHolds: _aio.UnaryStreamMultiCallable[_hold_service_pb2.BatchMutateHoldsRequest, _hold_service_pb2.BatchMutateHoldsResponse]  # type: ignore[assignment]
+    """Changes many holds by calls that arrived together. Each item is a call of its own of the RPC that its mutation is named
+    after, with its own principal, policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are
+    streamed as the batches of their events commit, so that no event waits for another, in no particular order, each
+    item's exactly once; a stream that ends early leaves the items without outcome unknown, and their `request_id` tells
+    what became of them.
+    Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, too many, or one without a mutation).
     """
     ChangeHold: _aio.UnaryUnaryMultiCallable[_hold_service_pb2.ChangeHoldRequest, _hold_service_pb2.ChangeHoldResponse]  # type: ignore[assignment]
     """Changes what an ACTIVE hold claims: gives lines or parts of them back and adds others, in one commit. It expires
@@ -372,16 +374,17 @@ class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def BatchPlaceHolds(
+    def BatchMutateHolds(
         self,
-        request: _hold_service_pb2.BatchPlaceHoldsRequest,
+        request: _hold_service_pb2.BatchMutateHoldsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_hold_service_pb2.BatchPlaceHoldsResponse], _abc.AsyncIterator[_hold_service_pb2.BatchPlaceHoldsResponse]]:
-        """Places many holds that arrived together. Each item is a call of PlaceHold on its own, with its own principal,
-        policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are streamed as the batches of
-        their events commit, so that no event waits for another, in no particular order, each item's exactly once; a stream
-        that ends early leaves the items without outcome unknown, and their `request_id` tells what became of them.
-        Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, or too many).
+    ) -> _typing.Union[_abc.Iterator[_hold_service_pb2.BatchMutateHoldsResponse], _abc.AsyncIterator[_hold_service_pb2.BatchMutateHoldsResponse]]:
+        """Changes many holds by calls that arrived together. Each item is a call of its own of the RPC that its mutation is named
+        after, with its own principal, policy, validation, deadline and outcome: a faulty item fails by itself. Outcomes are
+        streamed as the batches of their events commit, so that no event waits for another, in no particular order, each
+        item's exactly once; a stream that ends early leaves the items without outcome unknown, and their `request_id` tells
+        what became of them.
+        Fails with CALLER_NOT_ALLOWED, OVERLOADED, VALIDATION_FAILED (no items, too many, or one without a mutation).
         """
 
     @_abc_1.abstractmethod

@@ -56,31 +56,43 @@ class InventoryServiceStub:
     Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
     """
     WatchAvailability: _grpc.UnaryStreamMultiCallable[_inventory_service_pb2.WatchAvailabilityRequest, _inventory_service_pb2.WatchAvailabilityResponse]
-    """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since; then, commit by
-    commit, what changes. Versions only grow; changes of several commits may come as one delta, at its last version; a
-    delta with the version before it tells what the clock changed, such as holds that expired. If the versions after
-    `after_version` are not at hand any more, or it is one that the event has not reached, a snapshot comes instead.
-    A caller that reads too slowly gets a snapshot in the place of what it missed. The stream ends after an hour, and
-    earlier when the service stops: follow again from the last version.
+    """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since, also if that is
+    nothing; then, commit by commit, what changes. Versions only grow, and each delta says which version it comes after;
+    changes of several commits may come as one delta, at its last version; a delta at the version that it comes after
+    tells what the clock changed, such as holds that expired. If more than 64 versions came after `after_version`, if it
+    is one that the event has not reached, or if something happened that a delta does not tell, such as the end of a
+    section, a snapshot comes first instead. Steps are at least 50 ms apart, more where a service has many followers.
+    A caller that reads slowly misses nothing: it gets the changes of more commits in one delta. Nothing is told while
+    nothing changes. The stream needs no deadline. It ends after an hour, and earlier when the service stops: follow
+    again from the last version, at any replica.
     Over REST it is the server-sent events of `/api/v1/events/{event_id}/sse`.
-    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, OVERLOADED (too many streams).
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, DEPENDENCY_UNAVAILABLE, OVERLOADED (too many streams, or events that
+    are followed).
     """
     GetInventoryAt: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetInventoryAtRequest, _inventory_service_pb2.GetInventoryAtResponse]
     """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
     recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
     Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
-    Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+    What was answered for a moment stays the answer: a commit that was under way is waited for.
+    Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come), HISTORY_NOT_RETAINED (its
+    changes are not kept any more), OVERLOADED, DEADLINE_EXCEEDED.
     """
     RepairInventory: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.RepairInventoryRequest, _inventory_service_pb2.RepairInventoryResponse]
     """Sets counters and seat bitmaps that do not agree to what the holds, sales, blocks and seat claims add up to; these
-    are never touched. Two calls: without a `confirmation_token` it changes nothing, shows the differences as
-    VerifyInventory does, and gives a token, good once, for 5 minutes, for exactly these differences. With the token it
-    repairs them in one commit under the event's lock, which the journal and the audit log tell, with the reason. If
-    the differences are others by then, nothing is repaired. Nothing to repair is an answer without a token.
+    are never touched, but for claims of seats that a hold, sale or block has and nobody claims: they are made again.
+    Totals and buffers, which nobody claims, become what the journal last told. Nothing that is claimed, or that a hold,
+    sale or block has, becomes free: a seat whose claim belongs to nobody who has the seat, or that two have, stays out
+    of sale and goes on to differ. Neither does it mend a journal.
+    Two calls: without a `confirmation_token` it changes nothing, shows the differences as VerifyInventory does, and
+    gives a token, good once, for 5 minutes, for exactly these differences: a counter may have moved on since, if it is
+    still wrong by as much. With the token it compares again and repairs them in one commit under the event's lock,
+    which the journal and the audit log tell, with the reason. If the differences are others by then, nothing is
+    repaired. Nothing to repair is an answer without a token. One commit sets 30,000 seats of bitmaps and makes 500
+    claims at most: after it, ask for the differences again.
     Idempotent by `request_id`, which belongs to the second call.
     Fails with EVENT_NOT_FOUND, CONFIRMATION_INVALID (the token is used up, over, or of other differences),
     CAPACITY_COMMITTED (a section's claims are more than its total; raise the total first), VALIDATION_FAILED,
-    IDEMPOTENCY_KEY_REUSED.
+    IDEMPOTENCY_KEY_REUSED, OVERLOADED, DEADLINE_EXCEEDED.
     """
 
 @_typing.type_check_only
@@ -111,31 +123,43 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
     """
     WatchAvailability: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchAvailabilityRequest, _inventory_service_pb2.WatchAvailabilityResponse]  # type: ignore[assignment]
-    """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since; then, commit by
-    commit, what changes. Versions only grow; changes of several commits may come as one delta, at its last version; a
-    delta with the version before it tells what the clock changed, such as holds that expired. If the versions after
-    `after_version` are not at hand any more, or it is one that the event has not reached, a snapshot comes instead.
-    A caller that reads too slowly gets a snapshot in the place of what it missed. The stream ends after an hour, and
-    earlier when the service stops: follow again from the last version.
+    """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since, also if that is
+    nothing; then, commit by commit, what changes. Versions only grow, and each delta says which version it comes after;
+    changes of several commits may come as one delta, at its last version; a delta at the version that it comes after
+    tells what the clock changed, such as holds that expired. If more than 64 versions came after `after_version`, if it
+    is one that the event has not reached, or if something happened that a delta does not tell, such as the end of a
+    section, a snapshot comes first instead. Steps are at least 50 ms apart, more where a service has many followers.
+    A caller that reads slowly misses nothing: it gets the changes of more commits in one delta. Nothing is told while
+    nothing changes. The stream needs no deadline. It ends after an hour, and earlier when the service stops: follow
+    again from the last version, at any replica.
     Over REST it is the server-sent events of `/api/v1/events/{event_id}/sse`.
-    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, OVERLOADED (too many streams).
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, DEPENDENCY_UNAVAILABLE, OVERLOADED (too many streams, or events that
+    are followed).
     """
     GetInventoryAt: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetInventoryAtRequest, _inventory_service_pb2.GetInventoryAtResponse]  # type: ignore[assignment]
     """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
     recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
     Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
-    Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+    What was answered for a moment stays the answer: a commit that was under way is waited for.
+    Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come), HISTORY_NOT_RETAINED (its
+    changes are not kept any more), OVERLOADED, DEADLINE_EXCEEDED.
     """
     RepairInventory: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.RepairInventoryRequest, _inventory_service_pb2.RepairInventoryResponse]  # type: ignore[assignment]
     """Sets counters and seat bitmaps that do not agree to what the holds, sales, blocks and seat claims add up to; these
-    are never touched. Two calls: without a `confirmation_token` it changes nothing, shows the differences as
-    VerifyInventory does, and gives a token, good once, for 5 minutes, for exactly these differences. With the token it
-    repairs them in one commit under the event's lock, which the journal and the audit log tell, with the reason. If
-    the differences are others by then, nothing is repaired. Nothing to repair is an answer without a token.
+    are never touched, but for claims of seats that a hold, sale or block has and nobody claims: they are made again.
+    Totals and buffers, which nobody claims, become what the journal last told. Nothing that is claimed, or that a hold,
+    sale or block has, becomes free: a seat whose claim belongs to nobody who has the seat, or that two have, stays out
+    of sale and goes on to differ. Neither does it mend a journal.
+    Two calls: without a `confirmation_token` it changes nothing, shows the differences as VerifyInventory does, and
+    gives a token, good once, for 5 minutes, for exactly these differences: a counter may have moved on since, if it is
+    still wrong by as much. With the token it compares again and repairs them in one commit under the event's lock,
+    which the journal and the audit log tell, with the reason. If the differences are others by then, nothing is
+    repaired. Nothing to repair is an answer without a token. One commit sets 30,000 seats of bitmaps and makes 500
+    claims at most: after it, ask for the differences again.
     Idempotent by `request_id`, which belongs to the second call.
     Fails with EVENT_NOT_FOUND, CONFIRMATION_INVALID (the token is used up, over, or of other differences),
     CAPACITY_COMMITTED (a section's claims are more than its total; raise the total first), VALIDATION_FAILED,
-    IDEMPOTENCY_KEY_REUSED.
+    IDEMPOTENCY_KEY_REUSED, OVERLOADED, DEADLINE_EXCEEDED.
     """
 
 class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -193,14 +217,18 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.WatchAvailabilityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_inventory_service_pb2.WatchAvailabilityResponse], _abc.AsyncIterator[_inventory_service_pb2.WatchAvailabilityResponse]]:
-        """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since; then, commit by
-        commit, what changes. Versions only grow; changes of several commits may come as one delta, at its last version; a
-        delta with the version before it tells what the clock changed, such as holds that expired. If the versions after
-        `after_version` are not at hand any more, or it is one that the event has not reached, a snapshot comes instead.
-        A caller that reads too slowly gets a snapshot in the place of what it missed. The stream ends after an hour, and
-        earlier when the service stops: follow again from the last version.
+        """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since, also if that is
+        nothing; then, commit by commit, what changes. Versions only grow, and each delta says which version it comes after;
+        changes of several commits may come as one delta, at its last version; a delta at the version that it comes after
+        tells what the clock changed, such as holds that expired. If more than 64 versions came after `after_version`, if it
+        is one that the event has not reached, or if something happened that a delta does not tell, such as the end of a
+        section, a snapshot comes first instead. Steps are at least 50 ms apart, more where a service has many followers.
+        A caller that reads slowly misses nothing: it gets the changes of more commits in one delta. Nothing is told while
+        nothing changes. The stream needs no deadline. It ends after an hour, and earlier when the service stops: follow
+        again from the last version, at any replica.
         Over REST it is the server-sent events of `/api/v1/events/{event_id}/sse`.
-        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, OVERLOADED (too many streams).
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, DEPENDENCY_UNAVAILABLE, OVERLOADED (too many streams, or events that
+        are followed).
         """
 
     @_abc_1.abstractmethod
@@ -212,7 +240,9 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
         recomputed from the nearest checkpoint and the journal. Before the event's first commit there are no sections.
         Holds count as the journal knew them: one that was over and not tidied up yet counts as held.
-        Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come).
+        What was answered for a moment stays the answer: a commit that was under way is waited for.
+        Fails with EVENT_NOT_FOUND, VALIDATION_FAILED (a moment or version that has not come), HISTORY_NOT_RETAINED (its
+        changes are not kept any more), OVERLOADED, DEADLINE_EXCEEDED.
         """
 
     @_abc_1.abstractmethod
@@ -222,14 +252,20 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_service_pb2.RepairInventoryResponse, _abc.Awaitable[_inventory_service_pb2.RepairInventoryResponse]]:
         """Sets counters and seat bitmaps that do not agree to what the holds, sales, blocks and seat claims add up to; these
-        are never touched. Two calls: without a `confirmation_token` it changes nothing, shows the differences as
-        VerifyInventory does, and gives a token, good once, for 5 minutes, for exactly these differences. With the token it
-        repairs them in one commit under the event's lock, which the journal and the audit log tell, with the reason. If
-        the differences are others by then, nothing is repaired. Nothing to repair is an answer without a token.
+        are never touched, but for claims of seats that a hold, sale or block has and nobody claims: they are made again.
+        Totals and buffers, which nobody claims, become what the journal last told. Nothing that is claimed, or that a hold,
+        sale or block has, becomes free: a seat whose claim belongs to nobody who has the seat, or that two have, stays out
+        of sale and goes on to differ. Neither does it mend a journal.
+        Two calls: without a `confirmation_token` it changes nothing, shows the differences as VerifyInventory does, and
+        gives a token, good once, for 5 minutes, for exactly these differences: a counter may have moved on since, if it is
+        still wrong by as much. With the token it compares again and repairs them in one commit under the event's lock,
+        which the journal and the audit log tell, with the reason. If the differences are others by then, nothing is
+        repaired. Nothing to repair is an answer without a token. One commit sets 30,000 seats of bitmaps and makes 500
+        claims at most: after it, ask for the differences again.
         Idempotent by `request_id`, which belongs to the second call.
         Fails with EVENT_NOT_FOUND, CONFIRMATION_INVALID (the token is used up, over, or of other differences),
         CAPACITY_COMMITTED (a section's claims are more than its total; raise the total first), VALIDATION_FAILED,
-        IDEMPOTENCY_KEY_REUSED.
+        IDEMPOTENCY_KEY_REUSED, OVERLOADED, DEADLINE_EXCEEDED.
         """
 
 def add_InventoryServiceServicer_to_server(servicer: InventoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -325,6 +325,10 @@ class Error(_message.Message):
         """FAILED_PRECONDITION. The hold would last longer than the organization allows from its creation on.
         Metadata: `{"hold_id": "…", "expire_time_max": "2026-05-01T13:00:00Z"}`
         """
+        HISTORY_NOT_RETAINED: Error._Reason.ValueType  # 114
+        """FAILED_PRECONDITION. What an event's journal told of that time is not kept any more.
+        Metadata: `{"event_id": "…", "inventory_version": "120"}`
+        """
         RATE_LIMITED: Error._Reason.ValueType  # 120
         """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
         Metadata: `{"limit": "organization"}`
@@ -665,6 +669,10 @@ class Error(_message.Message):
     HOLD_LIFETIME_EXCEEDED: Error.Reason.ValueType  # 113
     """FAILED_PRECONDITION. The hold would last longer than the organization allows from its creation on.
     Metadata: `{"hold_id": "…", "expire_time_max": "2026-05-01T13:00:00Z"}`
+    """
+    HISTORY_NOT_RETAINED: Error.Reason.ValueType  # 114
+    """FAILED_PRECONDITION. What an event's journal told of that time is not kept any more.
+    Metadata: `{"event_id": "…", "inventory_version": "120"}`
     """
     RATE_LIMITED: Error.Reason.ValueType  # 120
     """RESOURCE_EXHAUSTED. Too many calls of this principal or organization. `RetryInfo` says when.
