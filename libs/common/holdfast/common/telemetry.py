@@ -164,12 +164,12 @@ class _Unrecorded(NonRecordingSpan):
     """Stands for a new trace that is not recorded; is taken apart only when somebody asks for it."""
 
     def __init__(self) -> None:  # without a context as yet, which is what the base is made of
-        self._trace_id = random.getrandbits(128) or 1
-        self._span_id = random.getrandbits(64) or 1
-        self.traceparent = f"00-{self._trace_id:032x}-{self._span_id:016x}-00"
+        ids = f"{random.getrandbits(192):048x}"
+        self.traceparent = f"00-{ids[:32]}-{ids[32:]}-00"
 
     def get_span_context(self) -> SpanContext:
-        return SpanContext(self._trace_id, self._span_id, is_remote=True, trace_flags=_NOT_SAMPLED)
+        trace_id, span_id = int(self.traceparent[3:35], 16), int(self.traceparent[36:52], 16)
+        return SpanContext(trace_id, span_id, is_remote=True, trace_flags=_NOT_SAMPLED)
 
 
 _EMPTY: Final = otel_context.Context()

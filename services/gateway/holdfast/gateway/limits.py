@@ -108,10 +108,11 @@ class RateLimiter:
         self._shared = False
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = asyncio.get_running_loop()
+        # Without timeouts of its own, each of which costs a task or a timer: every use of it here has one.
         self._client: Redis = Redis.from_url(
             url,
-            socket_timeout=CHECK_SECONDS_MAX,
-            socket_connect_timeout=CHECK_SECONDS_MAX,
+            socket_timeout=None,
+            socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
             max_connections=4,
             client_name="holdfast-gateway",
