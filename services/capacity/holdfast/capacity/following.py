@@ -78,6 +78,10 @@ class _Kept(Generic[E]):
     event: E | None = None
     waiting: dict[int, messages_pb2.InventoryChanged] = field(default_factory=dict)
 
+    def knows(self, version: int) -> bool:
+        """Tell whether a commit was taken note of."""
+        return version in self.waiting or (self.event is not None and version <= self.event.version)
+
     def forget_older(self, version: int) -> None:
         """Forget commits up to a version."""
         self.waiting = {number: change for number, change in self.waiting.items() if number > version}
@@ -126,7 +130,7 @@ class Following(Generic[E, R]):
         Costs next to nothing: it is applied when somebody asks.
         """
         kept = self._kept.get((change.organization_id, change.event_id))
-        if kept is None or (kept.event is not None and change.version <= kept.event.version):
+        if kept is None or kept.knows(change.version):
             return
         kept.waiting[change.version] = change
         if len(kept.waiting) >= WAITING_MAX:
@@ -139,7 +143,8 @@ class Following(Generic[E, R]):
 
     def hear(self, incoming: IncomingMessage) -> None:
         """Take note of a commit that a message tells of."""
-        if (incoming.organization_id, incoming.event_id) not in self._kept:
+        kept = self._kept.get((incoming.organization_id, incoming.event_id or ""))
+        if kept is None or kept.knows(incoming.version):
             return
         change = messages_pb2.InventoryChanged.FromString(incoming.body)
         if (change.organization_id, change.event_id) == (incoming.organization_id, incoming.event_id):
