@@ -65,8 +65,6 @@ DATABASE_MODULES = (
 )
 # Queries that are nobody's in particular, each with its reason.
 ACROSS_ORGANIZATIONS = {
-    "services/events/holdfast/events/store/due_work.py:due_now": "the sweeper's look at what is due, no business data",
-    "services/events/holdfast/events/store/due_work.py:next_due_time": "the sweeper's look at what is due",
     "services/capacity/holdfast/capacity/store/inventories.py:clock": "reads a clock, no table",
     "services/capacity/holdfast/capacity/store/journal.py:lag": "the relay counts what waits, and how many holds live",
     "services/events/holdfast/events/store/clock.py:database_time": "reads a clock, no table",
@@ -268,8 +266,8 @@ def sql_placement(sources: Sequence[Source]) -> list[Finding]:
 def organization_filter(sources: Sequence[Source]) -> list[Finding]:
     """Every query on an organization's table says of which organization, besides the row-level security below it.
 
-    Looks at functions of stores and engines that execute a select, update or delete: the function, or what it uses of
-    its module, has to speak of the organization.
+    Looks at functions of stores and engines that execute or send a select, update or delete: the function, or what it
+    uses of its module, has to speak of the organization.
     """
     found = []
     for source in product(sources):
@@ -312,9 +310,11 @@ def _parts(source: Source) -> dict[str, ast.stmt]:
 
 
 def _executes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    calls = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
     return any(
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("execute")
-        for node in ast.walk(function)
+        (isinstance(call, ast.Attribute) and call.attr.startswith("execute"))
+        or (isinstance(call, ast.Name) and call.id == "Statement")
+        for call in calls
     )
 
 

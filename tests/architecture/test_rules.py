@@ -43,6 +43,11 @@ VIOLATIONS = [
     ("sql_placement", OPERATIONS, "from sqlalchemy.exc import IntegrityError"),
     ("sql_placement", COMMON, "import psycopg"),
     ("organization_filter", STORE, 'async def f(t): await t.execute("select * from capacity.holds where id = $1")'),
+    (
+        "organization_filter",
+        STORE,
+        'Q = "select * from capacity.holds where id = $1"\nasync def f(t): await t.send(Statement(Q))',
+    ),
     ("organization_filter", STORE, "Q = select(HOLDS)\nclass Store:\n    async def f(self, t): await t.execute(Q)"),
     ("suppressions", COMMON, "import subprocess  # noqa" + ": S404"),
     ("suppressions", COMMON, "x = f()  # type: " + "ignore[no-any-return]"),

@@ -92,6 +92,8 @@ class Relay:
         self._next_report = 0.0
         self._next_prune = 0.0
         self._next_check = 0.0
+        # Whether the lag may be another than was reported last.
+        self._stirred = True
         self.working = False
         """Whether this relay holds the lease."""
 
@@ -127,6 +129,7 @@ class Relay:
     async def _work(self, epoch: int, stop: asyncio.Event) -> None:
         self.working = True
         self._checked_generation = -1
+        self._stirred = True
         stuck = 0
         failures = 0
         stopped = asyncio.create_task(stop.wait())
@@ -138,6 +141,7 @@ class Relay:
                 await self._look_after(epoch)
                 published, failed, full = await self._pass_on(epoch, limit=min(BATCH + stuck, BATCH_MAX))
                 stuck = failed
+                self._stirred = self._stirred or published + failed > 0
                 failures = failures + 1 if failed else 0
                 if failed:
                     # Slower while something does not go out; what can go out still does, at each round.
@@ -211,7 +215,8 @@ class Relay:
             await self._check_stream(epoch)
             self._checked_generation = generation
             self._next_check = now + _CHECK_STREAM_SECONDS
-        if self._metrics is not None and now >= self._next_report:
+        if self._metrics is not None and self._stirred and now >= self._next_report:
+            self._stirred = False
             lag = await self._run(self._source.lag)
             self._metrics.outbox_pending.set(lag.pending)
             self._metrics.outbox_lag_seconds.set(lag.oldest_age_seconds)

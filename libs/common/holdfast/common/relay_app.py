@@ -65,6 +65,10 @@ class RelayApp:
         """Whether it relays, or stands by to."""
         return self._running
 
+    def hint(self) -> None:
+        """Say that something was committed, so that it need not wait for the relay's next look."""
+        self._relay.hint()
+
     async def start(self) -> None:
         """Open the database and begin to relay; NATS may come later. StartRefused on an unsafe database."""
         if self._alone:

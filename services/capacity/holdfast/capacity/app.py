@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from holdfast.api.capacity.v1 import hold_service_pb2, inventory_service_pb2, section_service_pb2
+from holdfast.api.capacity.v1 import audit_service_pb2, hold_service_pb2, inventory_service_pb2, section_service_pb2
 from holdfast.capacity.availability import Availabilities
 from holdfast.capacity.consumers import ControlsConsumer
 from holdfast.capacity.engine.batches import Engine
@@ -15,11 +15,13 @@ from holdfast.capacity.following import COMMITS
 from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
+from holdfast.capacity.rpc.audit import AuditServicer
 from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.capacity.rpc.blocks import BlockServicer
 from holdfast.capacity.rpc.changing import ChangeServicer
 from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.exchanging import ExchangeServicer
+from holdfast.capacity.rpc.explaining import ExplainServicer
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
@@ -29,10 +31,12 @@ from holdfast.capacity.rpc.sales import SaleServicer
 from holdfast.capacity.rpc.seating import SeatingServicer
 from holdfast.capacity.rpc.seats import SeatServicer
 from holdfast.capacity.rpc.sections import SectionServicer
-from holdfast.capacity.rpc.verification import VerificationServicer
+from holdfast.capacity.rpc.verification import VERIFIED_AT_ONCE_MAX, VerificationServicer
+from holdfast.capacity.rpc.watching import WatchServicer
 from holdfast.capacity.seat_maps import SeatMaps
 from holdfast.capacity.seating_sagas import SeatingSagas
 from holdfast.capacity.store.journal import JournalSource
+from holdfast.capacity.watching import Watches
 from holdfast.common.database import Database
 from holdfast.common.mesh_identity import MeshIdentity
 from holdfast.common.metrics import Metrics
@@ -94,6 +98,14 @@ class CapacityApp:
             tidying=Tidy,
             observe=self._observe,
         )
+        # Verifying an event may take one for seconds: it has its own, and nobody who sells waits for it.
+        self._verifier = Database(
+            dsn=settings.database_dsn.get_secret_value(),
+            pool_size=VERIFIED_AT_ONCE_MAX,
+            application_name=f"holdfast-{SERVICE}-verifier",
+            schema=SCHEMA,
+            metrics=self.metrics,
+        )
         self._sweeper = Database(
             dsn=settings.sweeper_dsn.get_secret_value(),
             pool_size=1,
@@ -137,6 +149,7 @@ class CapacityApp:
         self.server.add(
             sections,
             SectionServicer(front, events),
+            ExplainServicer(front, events),
             SeatingServicer(front, self._seating_sagas),
             SeatServicer(front, events, seat_maps=self.seat_maps, layouts=layouts),
             BlockServicer(front, events),
@@ -153,11 +166,15 @@ class CapacityApp:
             ExchangeServicer(front, events),
         )
         inventory = inventory_service_pb2.DESCRIPTOR.services_by_name["InventoryService"]
+        watches = Watches(database=self._database, availabilities=self.availabilities, seat_maps=self.seat_maps)
         self.server.add(
             inventory,
             InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake),
-            VerificationServicer(front),
+            WatchServicer(front, availabilities=self.availabilities, watches=watches),
+            VerificationServicer(front, database=self._verifier),
         )
+        audit = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
+        self.server.add(audit, AuditServicer(front))
         self.server.add_missing()
         self._opened = AsyncExitStack()
         self._serving = False
@@ -173,7 +190,7 @@ class CapacityApp:
         self._opened.push_async_callback(self._telemetry.stop)
         operations = await self.metrics.serve(self._settings.metrics_listen, ready=lambda: self.ready)
         self._opened.push_async_callback(operations.stop)
-        for database in (self._database, self._sweeper):
+        for database in (self._database, self._verifier, self._sweeper):
             self._opened.push_async_callback(database.close)
             await database.start()
         self._opened.push_async_callback(self.availabilities.close)
@@ -204,9 +221,10 @@ class CapacityApp:
         return [Background(name, run, metrics=self.metrics) for name, run in loops.items()]
 
     def _observe(self, change: messages_pb2.InventoryChanged) -> None:
-        """Let those follow a commit of this process who keep events in memory."""
+        """Let those follow a commit of this process who keep events in memory, and the relay, which publishes it."""
         self.availabilities.observe(change)
         self.seat_maps.observe(change)
+        self._relay.hint()
 
     def _hear(self, incoming: IncomingMessage) -> None:
         """Let them follow a commit that a message tells of."""

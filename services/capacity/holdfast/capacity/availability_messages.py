@@ -13,7 +13,7 @@ from holdfast.capacity.domain.sections import Counters
 from holdfast.common.protobuf import to_datetime, to_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -76,15 +76,24 @@ def _claims(
     ]
 
 
-def availability_message(
-    event_id: str, found: Availability, *, at: datetime, newest_at: datetime, hidden: bool
+def availability_message(  # noqa: PLR0913 (who asks, and for what)
+    event_id: str,
+    found: Availability,
+    *,
+    at: datetime,
+    newest_at: datetime,
+    hidden: bool,
+    sections: Sequence[SectionAvailability] | None = None,
 ) -> availability_pb2.Availability:
-    """Give an answer; `at` is now, `newest_at` until when its version is known to have been the newest."""
+    """Give an answer; `at` is now, `newest_at` until when its version is known to have been the newest.
+
+    With all sections, or with some of them.
+    """
     return availability_pb2.Availability(
         event_id=event_id,
         state=event_pb2.Event.State.Value(found.state.value),
         sales_allowed=found.sales_allowed,
-        sections=[_section_message(each) for each in found.sections],
+        sections=[_section_message(each) for each in (found.sections if sections is None else sections)],
         total=found.total,
         available=found.available,
         inventory_version=found.version,

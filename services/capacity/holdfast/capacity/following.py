@@ -34,7 +34,7 @@ AGE_MAX: Final = timedelta(seconds=2)
 EVENTS_MAX: Final = 256
 """Events that are kept; those that nobody asked for the longest are forgotten first."""
 WAITING_MAX: Final = 128
-"""Commits of an event that wait to be applied when somebody asks. With more, the tables are read instead."""
+"""Commits of an event that wait to be applied until somebody asks; with more, they are applied at once."""
 COMMITS: Final = "capacity.*.*.inventory_changed"
 """The subject of the messages that tell of commits."""
 CATCH_UP_MAX: Final = 64
@@ -78,6 +78,10 @@ class _Kept(Generic[E]):
     event: E | None = None
     waiting: dict[int, messages_pb2.InventoryChanged] = field(default_factory=dict)
 
+    def knows(self, version: int) -> bool:
+        """Tell whether a commit was taken note of."""
+        return version in self.waiting or (self.event is not None and version <= self.event.version)
+
     def forget_older(self, version: int) -> None:
         """Forget commits up to a version."""
         self.waiting = {number: change for number, change in self.waiting.items() if number > version}
@@ -117,6 +121,7 @@ class Following(Generic[E, R]):
         self._events_max = events_max
         self._kept: OrderedDict[Key, _Kept[E]] = OrderedDict()
         self._readings: dict[Key, asyncio.Task[E]] = {}
+        self._waiters: dict[Key, set[asyncio.Future[None]]] = {}
         self._clock = DatabaseClock()
 
     def observe(self, change: messages_pb2.InventoryChanged) -> None:
@@ -125,24 +130,30 @@ class Following(Generic[E, R]):
         Costs next to nothing: it is applied when somebody asks.
         """
         kept = self._kept.get((change.organization_id, change.event_id))
-        if kept is None or (kept.event is not None and change.version <= kept.event.version):
+        if kept is None or kept.knows(change.version):
             return
-        if len(kept.waiting) >= WAITING_MAX:
-            kept.waiting.clear()
         kept.waiting[change.version] = change
+        if len(kept.waiting) >= WAITING_MAX:
+            self._applied(kept)
+        if len(kept.waiting) >= WAITING_MAX:  # one of those before them is missing
+            kept.waiting.clear()
+        for waiter in self._waiters.pop((change.organization_id, change.event_id), ()):
+            if not waiter.done():
+                waiter.set_result(None)
 
     def hear(self, incoming: IncomingMessage) -> None:
         """Take note of a commit that a message tells of."""
-        if (incoming.organization_id, incoming.event_id) not in self._kept:
+        kept = self._kept.get((incoming.organization_id, incoming.event_id or ""))
+        if kept is None or kept.knows(incoming.version):
             return
         change = messages_pb2.InventoryChanged.FromString(incoming.body)
         if (change.organization_id, change.event_id) == (incoming.organization_id, incoming.event_id):
             self.observe(change)
 
-    async def of(self, organization_id: str, event_id: str) -> tuple[E, datetime]:
+    async def of(self, organization_id: str, event_id: str, *, at_least: int = 0) -> tuple[E, datetime]:
         """Give what there is of an event, at most 2 s old, and the database's time now.
 
-        EVENT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        Not before the version `at_least`, unless the event has not reached it. EVENT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
         """
         key = (organization_id, event_id)
         kept = self._kept.get(key)
@@ -150,14 +161,42 @@ class Following(Generic[E, R]):
         if event is not None:
             self._kept.move_to_end(key)
             now = max(self._clock.now(time.monotonic()), event.at)
-            if now - event.at <= AGE_MAX:
+            if now - event.at <= AGE_MAX and event.version >= at_least:
                 return event, now
+        joined = key in self._readings
+        event = await self._reading(key)
+        if joined and event.version < at_least:  # it may have begun before there was that version
+            event = await self._reading(key)
+        return event, max(self._clock.now(time.monotonic()), event.at)
+
+    async def news(self, organization_id: str, event_id: str, *, after_version: int, until: float) -> None:
+        """Wait until a commit of an event after a version was heard of, or until a moment of the loop's clock."""
+        key = (organization_id, event_id)
+        kept = self._kept.get(key)
+        if kept is None or (kept.event is not None and kept.event.version > after_version):
+            return
+        if any(version > after_version for version in kept.waiting):
+            return
+        heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(key, set())
+        waiters.add(heard)
+        try:
+            async with asyncio.timeout_at(until):
+                await heard
+        except TimeoutError:
+            pass
+        finally:
+            waiters.discard(heard)
+            if not waiters and self._waiters.get(key) is waiters:
+                del self._waiters[key]
+
+    async def _reading(self, key: Key) -> E:
+        """Join the reading of an event that is under way, or begin one."""
         reading = self._readings.get(key)
         if reading is None:
             reading = self._readings[key] = asyncio.create_task(self._brought_up_to_date(key), name="following")
             reading.add_done_callback(lambda task: self._over(key, task))
-        event = await asyncio.shield(reading)
-        return event, max(self._clock.now(time.monotonic()), event.at)
+        return await asyncio.shield(reading)
 
     async def close(self) -> None:
         """End readings under way. Nobody may ask any more."""

@@ -24,8 +24,6 @@ from holdfast.events.store import due_work
 from holdfast.events.store.tables import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from holdfast.common.clock import Clock
     from holdfast.common.database import Database, Transaction
     from holdfast.events.operations.due import Ran
@@ -96,15 +94,10 @@ class Timers:
 
     async def run_once(self) -> float:
         """Do what is due now, at most a batch of it; give how many seconds to wait before the next look."""
-
-        async def look(transaction: Transaction) -> tuple[Sequence[Due], float]:
-            now = self._clock.now()
-            found = await due_work.due_now(transaction, now=now, limit=BATCH)
-            following = await due_work.next_due_time(transaction)
-            wait = POLL_SECONDS_MAX if following is None else (following - now).total_seconds()
-            return found, min(POLL_SECONDS_MAX, max(POLL_SECONDS_MIN, wait))
-
-        found, wait = await self._lookout.run(look, organization_id=None)
+        now = self._clock.now()
+        found = await due_work.look_out(self._lookout, now=now, limit=BATCH)
+        wait = POLL_SECONDS_MAX if found.next_time is None else (found.next_time - now).total_seconds()
+        wait = min(POLL_SECONDS_MAX, max(POLL_SECONDS_MIN, wait))
         limit = asyncio.Semaphore(CONCURRENCY)
 
         async def do(due: Due) -> bool:
@@ -112,9 +105,9 @@ class Timers:
                 return await self._do(due)
 
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(do(due)) for due in found]
+            running = [tasks.create_task(do(due)) for due in found.due]
         # An event that somebody else has locked is due still; it is looked at again at the next poll, not at once.
-        return wait if not found or any(task.result() for task in running) else POLL_SECONDS_MAX
+        return wait if not found.due or any(task.result() for task in running) else POLL_SECONDS_MAX
 
     async def _do(self, due: Due) -> bool:
         """Do one thing that is due, and say whether an event moved. What fails is put off and holds up nothing else."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, literal, select, update
+from sqlalchemy import delete, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from holdfast.common.database import Statement
 from holdfast.events.domain.lifecycle import TERMINAL_STATES
 from holdfast.events.store.tables import DUE_WORK, EVENTS
 
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Row
-
-    from holdfast.common.database import Transaction
+    from holdfast.common.database import Database, Transaction
 
 
 class DueKind(StrEnum):
@@ -49,30 +48,33 @@ class Due:
     attempt: int
 
 
-def _due(row: Row[Any]) -> Due:
+def _due(row: Sequence[Any]) -> Due:
+    organization_id, event_id, kind, due_time, attempt = row
     return Due(
-        organization_id=row.organization_id,
-        event_id=row.event_id,
-        kind=DueKind(row.kind),
-        due_time=row.due_time,
-        attempt=row.attempt,
+        organization_id=organization_id, event_id=event_id, kind=DueKind(kind), due_time=due_time, attempt=attempt
     )
 
 
-async def due_now(transaction: Transaction, *, now: datetime, limit: int) -> list[Due]:
-    """Read what is due in any organization, longest due first. For the relay's role."""
-    rows = await transaction.execute(
-        select(DUE_WORK)
-        .where(DUE_WORK.c.due_time <= now)
-        .order_by(DUE_WORK.c.due_time, DUE_WORK.c.organization_id, DUE_WORK.c.event_id)
-        .limit(limit)
+@dataclass(frozen=True, slots=True)
+class Lookout:
+    """What is due in any organization, longest due first, and when the next thing of all is, due or not."""
+
+    due: tuple[Due, ...]
+    next_time: datetime | None
+
+
+async def look_out(database: Database, *, now: datetime, limit: int) -> Lookout:
+    """Look for what is due, at most `limit`, with the relay's role."""
+    due, following = await database.run_statements(
+        Statement(_DUE, (now, limit)), Statement(_NEXT), organization_id=None
     )
-    return [_due(row) for row in rows]
+    return Lookout(due=tuple(_due(row) for row in due), next_time=following[0][0])
 
 
-async def next_due_time(transaction: Transaction) -> datetime | None:
-    """Read when the next thing is due in any organization. For the relay's role."""
-    return (await transaction.execute(select(func.min(DUE_WORK.c.due_time)))).scalar_one_or_none()
+_DUE: Final = """
+SELECT organization_id, event_id, kind, due_time, attempt FROM events.due_work
+WHERE due_time <= $1 ORDER BY due_time, organization_id, event_id LIMIT $2::bigint"""
+_NEXT: Final = "SELECT min(due_time) FROM events.due_work"
 
 
 async def take_due(transaction: Transaction, due: Due, *, now: datetime) -> Due | None:

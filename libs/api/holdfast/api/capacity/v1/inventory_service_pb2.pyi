@@ -308,7 +308,7 @@ class WatchAvailabilityRequest(_message.Message):
     after_version: _builtins.int
     """The version up to which the caller knows everything; 0 = nothing: begin with a snapshot."""
     with_seats: _builtins.bool
-    """Tell which seats changed too."""
+    """Tell which seats are taken too, and which change."""
     def __init__(
         self,
         *,
@@ -333,6 +333,7 @@ class WatchAvailabilityResponse(_message.Message):
 
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
+    SEAT_MAP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> _availability_pb2.Availability:
         """All of it; replaces what was known."""
@@ -341,15 +342,20 @@ class WatchAvailabilityResponse(_message.Message):
     def delta(self) -> Global___AvailabilityDelta:
         """What changed since the step before."""
 
+    @_builtins.property
+    def seat_map(self) -> _seat_map_pb2.SeatMap:
+        """With a snapshot, if the request asked for seats: all of them, at the same version."""
+
     def __init__(
         self,
         *,
         snapshot: _availability_pb2.Availability | None = ...,
         delta: Global___AvailabilityDelta | None = ...,
+        seat_map: _seat_map_pb2.SeatMap | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "snapshot", b"snapshot", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "seat_map", b"seat_map", "snapshot", b"snapshot", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "snapshot", b"snapshot", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "seat_map", b"seat_map", "snapshot", b"snapshot", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["snapshot", "delta"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
@@ -365,25 +371,31 @@ class AvailabilityDelta(_message.Message):
 
     AVAILABILITY_FIELD_NUMBER: _builtins.int
     SEATS_FIELD_NUMBER: _builtins.int
+    AFTER_VERSION_FIELD_NUMBER: _builtins.int
+    after_version: _builtins.int
+    """The version of the step before: there is none between that and the delta's that it does not tell of."""
     @_builtins.property
     def availability(self) -> _availability_pb2.Availability:
-        """What is left of the whole event after the step. `sections` holds those that changed, each with all its figures;
-        the sums are over all sections.
+        """What is left of the whole event after the step. `sections` holds those that changed, each with all its figures,
+        and those that the caller does not see any more, with `deleted`; the sums are over all sections.
         """
 
     @_builtins.property
     def seats(self) -> _containers.RepeatedCompositeFieldContainer[_seat_map_pb2.SeatChange]:
-        """Seats that changed, if the request asked for them."""
+        """Seats that changed, if the request asked for them. Seats of a section that was not there before are free, but for
+        those that are named.
+        """
 
     def __init__(
         self,
         *,
         availability: _availability_pb2.Availability | None = ...,
         seats: _abc.Iterable[_seat_map_pb2.SeatChange] | None = ...,
+        after_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability", "seats", b"seats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "availability", b"availability", "seats", b"seats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -47,7 +47,7 @@ class InventoryServiceStub:
     """Recomputes every counter of an event from its holds, sales, blocks and buffers, and from its journal, and its
     seats from what claims them, and shows where they differ. All rows are read in one snapshot, at
     `inventory_version`; the journal, which never changes, up to that version, from the newest checkpoint on. Locks
-    nothing, changes nothing: selling goes on. It takes seconds where a million holds are live, at most two minutes.
+    nothing, changes nothing: selling goes on. With a million live holds it may take half a minute; at most two minutes.
     Fails with EVENT_NOT_FOUND, DEADLINE_EXCEEDED (it was not through in time: nothing is said about the inventory).
     """
     GetAvailability: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetAvailabilityRequest, _inventory_service_pb2.GetAvailabilityResponse]
@@ -56,14 +56,18 @@ class InventoryServiceStub:
     Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
     """
     WatchAvailability: _grpc.UnaryStreamMultiCallable[_inventory_service_pb2.WatchAvailabilityRequest, _inventory_service_pb2.WatchAvailabilityResponse]
-    """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since; then, commit by
-    commit, what changes. Versions only grow; changes of several commits may come as one delta, at its last version; a
-    delta with the version before it tells what the clock changed, such as holds that expired. If the versions after
-    `after_version` are not at hand any more, or it is one that the event has not reached, a snapshot comes instead.
-    A caller that reads too slowly gets a snapshot in the place of what it missed. The stream ends after an hour, and
-    earlier when the service stops: follow again from the last version.
+    """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since, also if that is
+    nothing; then, commit by commit, what changes. Versions only grow, and each delta says which version it comes after;
+    changes of several commits may come as one delta, at its last version; a delta at the version that it comes after
+    tells what the clock changed, such as holds that expired. If more than 64 versions came after `after_version`, if it
+    is one that the event has not reached, or if something happened that a delta does not tell, such as the end of a
+    section, a snapshot comes first instead. Steps are at least 50 ms apart, more where a service has many followers.
+    A caller that reads slowly misses nothing: it gets the changes of more commits in one delta. Nothing is told while
+    nothing changes. The stream needs no deadline. It ends after an hour, and earlier when the service stops: follow
+    again from the last version, at any replica.
     Over REST it is the server-sent events of `/api/v1/events/{event_id}/sse`.
-    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, OVERLOADED (too many streams).
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, DEPENDENCY_UNAVAILABLE, OVERLOADED (too many streams, or events that
+    are followed).
     """
     GetInventoryAt: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetInventoryAtRequest, _inventory_service_pb2.GetInventoryAtResponse]
     """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
@@ -110,7 +114,7 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     """Recomputes every counter of an event from its holds, sales, blocks and buffers, and from its journal, and its
     seats from what claims them, and shows where they differ. All rows are read in one snapshot, at
     `inventory_version`; the journal, which never changes, up to that version, from the newest checkpoint on. Locks
-    nothing, changes nothing: selling goes on. It takes seconds where a million holds are live, at most two minutes.
+    nothing, changes nothing: selling goes on. With a million live holds it may take half a minute; at most two minutes.
     Fails with EVENT_NOT_FOUND, DEADLINE_EXCEEDED (it was not through in time: nothing is said about the inventory).
     """
     GetAvailability: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetAvailabilityRequest, _inventory_service_pb2.GetAvailabilityResponse]  # type: ignore[assignment]
@@ -119,14 +123,18 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND.
     """
     WatchAvailability: _aio.UnaryStreamMultiCallable[_inventory_service_pb2.WatchAvailabilityRequest, _inventory_service_pb2.WatchAvailabilityResponse]  # type: ignore[assignment]
-    """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since; then, commit by
-    commit, what changes. Versions only grow; changes of several commits may come as one delta, at its last version; a
-    delta with the version before it tells what the clock changed, such as holds that expired. If the versions after
-    `after_version` are not at hand any more, or it is one that the event has not reached, a snapshot comes instead.
-    A caller that reads too slowly gets a snapshot in the place of what it missed. The stream ends after an hour, and
-    earlier when the service stops: follow again from the last version.
+    """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since, also if that is
+    nothing; then, commit by commit, what changes. Versions only grow, and each delta says which version it comes after;
+    changes of several commits may come as one delta, at its last version; a delta at the version that it comes after
+    tells what the clock changed, such as holds that expired. If more than 64 versions came after `after_version`, if it
+    is one that the event has not reached, or if something happened that a delta does not tell, such as the end of a
+    section, a snapshot comes first instead. Steps are at least 50 ms apart, more where a service has many followers.
+    A caller that reads slowly misses nothing: it gets the changes of more commits in one delta. Nothing is told while
+    nothing changes. The stream needs no deadline. It ends after an hour, and earlier when the service stops: follow
+    again from the last version, at any replica.
     Over REST it is the server-sent events of `/api/v1/events/{event_id}/sse`.
-    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, OVERLOADED (too many streams).
+    Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, DEPENDENCY_UNAVAILABLE, OVERLOADED (too many streams, or events that
+    are followed).
     """
     GetInventoryAt: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetInventoryAtRequest, _inventory_service_pb2.GetInventoryAtResponse]  # type: ignore[assignment]
     """Reads an event's inventory as it was at a moment of the past, or after a commit: counters of every section,
@@ -188,7 +196,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Recomputes every counter of an event from its holds, sales, blocks and buffers, and from its journal, and its
         seats from what claims them, and shows where they differ. All rows are read in one snapshot, at
         `inventory_version`; the journal, which never changes, up to that version, from the newest checkpoint on. Locks
-        nothing, changes nothing: selling goes on. It takes seconds where a million holds are live, at most two minutes.
+        nothing, changes nothing: selling goes on. With a million live holds it may take half a minute; at most two minutes.
         Fails with EVENT_NOT_FOUND, DEADLINE_EXCEEDED (it was not through in time: nothing is said about the inventory).
         """
 
@@ -209,14 +217,18 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_service_pb2.WatchAvailabilityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_inventory_service_pb2.WatchAvailabilityResponse], _abc.AsyncIterator[_inventory_service_pb2.WatchAvailabilityResponse]]:
-        """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since; then, commit by
-        commit, what changes. Versions only grow; changes of several commits may come as one delta, at its last version; a
-        delta with the version before it tells what the clock changed, such as holds that expired. If the versions after
-        `after_version` are not at hand any more, or it is one that the event has not reached, a snapshot comes instead.
-        A caller that reads too slowly gets a snapshot in the place of what it missed. The stream ends after an hour, and
-        earlier when the service stops: follow again from the last version.
+        """Follows what is left of an event: first a snapshot, or from `after_version` on what changed since, also if that is
+        nothing; then, commit by commit, what changes. Versions only grow, and each delta says which version it comes after;
+        changes of several commits may come as one delta, at its last version; a delta at the version that it comes after
+        tells what the clock changed, such as holds that expired. If more than 64 versions came after `after_version`, if it
+        is one that the event has not reached, or if something happened that a delta does not tell, such as the end of a
+        section, a snapshot comes first instead. Steps are at least 50 ms apart, more where a service has many followers.
+        A caller that reads slowly misses nothing: it gets the changes of more commits in one delta. Nothing is told while
+        nothing changes. The stream needs no deadline. It ends after an hour, and earlier when the service stops: follow
+        again from the last version, at any replica.
         Over REST it is the server-sent events of `/api/v1/events/{event_id}/sse`.
-        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, OVERLOADED (too many streams).
+        Fails with EVENT_NOT_FOUND, SCHEDULE_NOT_FOUND, DEPENDENCY_UNAVAILABLE, OVERLOADED (too many streams, or events that
+        are followed).
         """
 
     @_abc_1.abstractmethod
