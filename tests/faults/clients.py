@@ -50,7 +50,10 @@ RPCS = {
 
 @dataclass(frozen=True)
 class Ask:
-    """A call as it is sent, and sent again. What its fields mean, an operation of a history says."""
+    """A call as it is sent, and sent again. What its fields mean, an operation of a history says.
+
+    `chosen` asks for seats of a section that the service chooses: which, only an acknowledgement says.
+    """
 
     op: str
     targets: tuple[Target, ...]
@@ -61,6 +64,7 @@ class Ask:
     ttl_seconds: float = 0.0
     gives: tuple[Target, ...] = ()
     takes: tuple[Target, ...] = ()
+    chosen: bool = False
     key: str = field(default_factory=key)
 
 
@@ -190,6 +194,13 @@ class Client:
             Ask("place", targets, body, quantity, priced=bool(price_tier_id), ttl_seconds=ttl_seconds)
         )
 
+    async def place_best(self, section_id: str, quantity: int, *, ttl_seconds: int = LONG_TTL_SECONDS) -> Operation:
+        """Place a hold on the best seats of a section."""
+        body = {"best_available": {"quantity": quantity}, "hold_ttl_seconds": ttl_seconds}
+        return await self._call(
+            Ask("place", (Target(section_id),), body, quantity, ttl_seconds=ttl_seconds, chosen=True)
+        )
+
     async def change(self, hold: Operation, *, give: Target, take: Target) -> Operation:
         """Take a seat for another one of a hold, as it was answered last."""
         (number,) = [number for number, target in hold.lines if target == give]
@@ -241,7 +252,7 @@ class Client:
             answers=tuple(sorted(progress.answers)),
             priced=ask.priced,
             refusals=tuple(sorted(progress.refusals)),
-            targets=ask.targets,
+            targets=tuple(target for _, target in progress.lines) if ask.chosen else ask.targets,
             gives=ask.gives,
             takes=ask.takes,
             named=progress.named,

@@ -16,6 +16,8 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from holdfast.api.capacity.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
     hold_pb2,
     hold_service_pb2,
     hold_service_pb2_grpc,
@@ -56,8 +58,9 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 15.0
 WAIT_SECONDS = 20.0
-_REQUESTS = (section_service_pb2, hold_service_pb2, inventory_service_pb2)
+_REQUESTS = (audit_service_pb2, section_service_pb2, hold_service_pb2, inventory_service_pb2)
 _STUBS = (
+    audit_service_pb2_grpc.AuditServiceStub,
     section_service_pb2_grpc.SectionServiceStub,
     hold_service_pb2_grpc.HoldServiceStub,
     inventory_service_pb2_grpc.InventoryServiceStub,

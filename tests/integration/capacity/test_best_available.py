@@ -366,6 +366,28 @@ async def test_a_hold_can_be_changed_to_better_seats(capacity: Capacity) -> None
     await capacity.check(event_id)
 
 
+@pytest.mark.parametrize("bitmap", ["0000", "ff00"], ids=["all free", "all taken but two"])
+async def test_a_corrupted_bitmap_gives_no_seat_twice_and_is_mended(capacity: Capacity, bitmap: str) -> None:
+    section = await room(capacity, "." * 10)
+    first = await hold_seats(capacity, section, "A-5", "A-6", "A-9")
+    capacity.change("UPDATE capacity.sections SET taken = decode(%s, 'hex') WHERE id = %s", bitmap, section.id)
+    with capacity.holding(section.event_id):  # so that they are decided together
+        asked = [
+            asyncio.create_task(best(capacity, section, 2, fields={"subject": f"user:{number}"})) for number in range(4)
+        ]
+        asked.append(asyncio.create_task(hold_seats(capacity, section, "A-9", "A-10")))
+        await capacity.until_in_flight(len(asked))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    errors = [each for each in answers if isinstance(each, DomainError)]
+    assert [(each.reason, each.metadata["available"]) for each in errors[:-1]] == [(Reason.INSUFFICIENT_CAPACITY, "1")]
+    assert (errors[-1].reason, errors[-1].metadata["seats"]) == (Reason.SEATS_TAKEN, "A-9")
+    held = sorted(label for each in answers if not isinstance(each, BaseException) for label in seats(each))
+    assert held == ["A-1", "A-2", "A-3", "A-4", "A-7", "A-8"]
+    assert set(taken_seats(capacity, section.id)) == set(claimed_seats(capacity, section.id)) == set(range(9))
+    assert seats(await capacity.hold(first.id)) == ["A-5", "A-6", "A-9"]
+    await capacity.check(section.event_id)
+
+
 async def test_sold_seats_can_be_exchanged_for_better_ones(capacity: Capacity) -> None:
     event_id = await capacity.event()
     section, other = [await room(capacity, "....", "....", event_id=event_id) for _ in range(2)]

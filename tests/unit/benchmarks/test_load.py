@@ -13,7 +13,7 @@ from benchmarks.load.http_messages import NotUnderstoodError, split
 from benchmarks.load.outcome import Measurement
 from benchmarks.load.scripts import ExhaustedError, HoldScript, LifecycleScript, Requests, WrongAnswerError
 from benchmarks.profile import shares
-from benchmarks.rest import SEATS_OF_A_HOLD, seat_requests
+from benchmarks.rest import SEAT_COLUMNS, SEAT_ROWS, SEATS_OF_A_HOLD, groups
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,12 +99,10 @@ def test_a_lifecycle_confirms_the_hold_that_it_placed(job: dict[str, Any]) -> No
 
 
 def test_no_seat_is_asked_for_twice() -> None:
-    requests = seat_requests(("one", "two"))
-    seats = [
-        (request["path"], label) for request in requests for label in json.loads(request["body"])["seats"]["labels"]
-    ]
-    assert len(seats) == len(set(seats))
-    assert {len(json.loads(request["body"])["seats"]["labels"]) for request in requests} == set(SEATS_OF_A_HOLD)
+    wanted = groups(SEAT_ROWS)
+    seats = [label for labels in wanted for label in labels]
+    assert len(seats) == len(set(seats)) == SEAT_ROWS * SEAT_COLUMNS
+    assert {len(labels) for labels in wanted} == set(SEATS_OF_A_HOLD)
 
 
 def test_only_what_ends_after_the_warm_up_is_measured() -> None:

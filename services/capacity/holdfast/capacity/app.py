@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from holdfast.api.capacity.v1 import hold_service_pb2, inventory_service_pb2, section_service_pb2
+from holdfast.api.capacity.v1 import audit_service_pb2, hold_service_pb2, inventory_service_pb2, section_service_pb2
 from holdfast.capacity.availability import Availabilities
 from holdfast.capacity.consumers import ControlsConsumer
 from holdfast.capacity.engine.batches import Engine
@@ -15,11 +15,13 @@ from holdfast.capacity.following import COMMITS
 from holdfast.capacity.operations.tidying import Tidy
 from holdfast.capacity.outside import Outside
 from holdfast.capacity.reaper import Reaper
+from holdfast.capacity.rpc.audit import AuditServicer
 from holdfast.capacity.rpc.batches import BatchServicer
 from holdfast.capacity.rpc.blocks import BlockServicer
 from holdfast.capacity.rpc.changing import ChangeServicer
 from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.exchanging import ExchangeServicer
+from holdfast.capacity.rpc.explaining import ExplainServicer
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
@@ -139,6 +141,7 @@ class CapacityApp:
         self.server.add(
             sections,
             SectionServicer(front, events),
+            ExplainServicer(front, events),
             SeatingServicer(front, self._seating_sagas),
             SeatServicer(front, events, seat_maps=self.seat_maps, layouts=layouts),
             BlockServicer(front, events),
@@ -162,6 +165,8 @@ class CapacityApp:
             WatchServicer(front, availabilities=self.availabilities, watches=watches),
             VerificationServicer(front),
         )
+        audit = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
+        self.server.add(audit, AuditServicer(front))
         self.server.add_missing()
         self._opened = AsyncExitStack()
         self._serving = False

@@ -27,6 +27,9 @@ from holdfast.common.protobuf import from_money, optional_datetime, to_datetime,
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
+
+    from google.protobuf.message import Message
 
     from holdfast.capacity.domain.blocks import Block
     from holdfast.capacity.domain.layouts import Layout
@@ -321,3 +324,15 @@ def sale_state(value: hold_pb2.Sale.State.ValueType) -> SaleState:
 def return_to(value: hold_pb2.SaleReturn.ReturnTo.ValueType) -> ReturnTo:
     """Read from a request where returned places go; not said is back to sale."""
     return ReturnTo(_RETURN_TO.Name(value)) if value else ReturnTo.SALE
+
+
+def time_range(request: Message) -> tuple[datetime | None, datetime | None]:
+    """Read `from_time` and `to_time` of a list's request; INVALID_DATE_RANGE unless the first is the earlier one."""
+    from_time, to_time = optional_datetime(request, "from_time"), optional_datetime(request, "to_time")
+    if from_time is not None and to_time is not None and from_time >= to_time:
+        raise DomainError(
+            Reason.INVALID_DATE_RANGE,
+            "from_time must be before to_time",
+            metadata={"rule": "from_time < to_time"},
+        )
+    return from_time, to_time

@@ -14,9 +14,11 @@ import structlog
 from holdfast.api.common.v1 import seating_config_pb2
 from holdfast.api.pricing.v1 import price_tier_service_pb2
 from holdfast.capacity.convert_seating import config_of
+from holdfast.capacity.domain.audits import Author, ResourceType
 from holdfast.capacity.domain.seating import plan
 from holdfast.capacity.domain.seating_sagas import SeatingSaga
-from holdfast.capacity.operations.seating import DecideSeating
+from holdfast.capacity.operations.auditing import Audited
+from holdfast.capacity.operations.seating import RPC, DecideSeating
 from holdfast.capacity.store import seating_sagas as store
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.protobuf import to_money
@@ -114,7 +116,8 @@ class SeatingSagas:
         if saga.refusal is None:
             planned = plan(config_of_saga(saga))
             refusal = await self._make_prices(saga, planned, give_up=give_up)
-            command = DecideSeating(saga, planned, refusal)
+            author = Author(saga.caller, RPC, request_id=saga.request_id)
+            command = Audited(DecideSeating(saga, planned, refusal), author, ResourceType.SECTION, saga.section_ids)
             decided = await self._engine.submit(saga.organization_id, saga.event_id, command, deadline=deadline)
             if not isinstance(decided, SeatingSaga):
                 return decided

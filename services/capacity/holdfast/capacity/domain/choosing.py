@@ -103,7 +103,7 @@ def choose_seats(
 
 def _with_seats(inventory: Inventory, line: Line, wish: Wish, *, others: int, back: Sequence[tuple[str, Line]]) -> Line:
     source = line.block_id or line.section_id
-    if inventory.voids or source in inventory.more_expired:
+    if inventory.voids or line.section_id in inventory.more_expired:
         raise TidyFirst(inventory.event_id)
     seating = inventory.seatings[line.section_id]
     layout = seating.layout

@@ -54,11 +54,12 @@ class Inventory:
     `sections` holds every section that the requests touch, deleted ones too, `seatings` the seats of those that are
     seated. `expired` are holds whose time is over and whose places still count as held, oldest first, of the sections
     and blocks that are short of places; `more_expired` are those of which there may be more. `next_expire_times` tells
-    by section when the next live hold ends, where places stay short. `claimed` is how many tickets of a tier a customer
-    has in live holds and sales, of the pairs that the requests ask for. `due_time` is when something of the event is
-    due. `released_lines` are by hold the places that it gave back while it lives on, with what its price falls by.
-    `void_versions` tells of voided holds which commit ended them, `block_acts` who did something to blocks.
-    `repaired` says that the commit puts right what did not agree.
+    by section when the next live hold ends, where places stay short; of seated sections it is not known before somebody
+    is refused, and `untold` are those. `claimed` is how many tickets of a tier a customer has in live holds and sales,
+    of the pairs that the requests ask for. `due_time` is when something of the event is due. `released_lines` are by
+    hold the places that it gave back while it lives on, with what its price falls by. `void_versions` tells of voided
+    holds which commit ended them, `block_acts` who did something to blocks. `repaired` says that the commit puts right
+    what did not agree.
     `admits` and `open_dates` remember, for the requests of one batch, that the event takes new holds, and the dates on
     sale that they ask for.
     """
@@ -79,6 +80,7 @@ class Inventory:
     expired: list[Hold] = field(default_factory=list)
     more_expired: set[str] = field(default_factory=set)
     next_expire_times: dict[str, datetime] = field(default_factory=dict)
+    untold: set[str] = field(default_factory=set)
     holds: Rows[Hold] = field(default_factory=Rows)
     sales: Rows[Sale] = field(default_factory=Rows)
     blocks: Rows[Block] = field(default_factory=Rows)

@@ -63,7 +63,9 @@ def _what_there_is(inventory: Inventory, section_id: str, available: int) -> dic
         "inventory_version": str(inventory.version),
     }
     next_time = inventory.next_expire_times.get(section_id)
-    if next_time is not None:
+    if inventory.sections[section_id].seated:
+        inventory.untold.add(section_id)
+    elif next_time is not None:
         metadata["next_change_time"] = instant(next_time)
     return metadata
 

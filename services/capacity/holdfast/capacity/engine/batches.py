@@ -3,11 +3,13 @@
 What the callers get is what was committed. A refusal is an answer and fails nothing else. When the database fails, the
 whole batch runs again; the ids of what commands make were given before the first attempt, so that an attempt after an
 unknown commit finds what the one before it did. An item that the database refuses is found by splitting the batch.
+Where the claims of seats refuse what a bitmap shows free, the batch is decided again by the claims.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
@@ -15,6 +17,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from holdfast.capacity.domain.inventory import TidyFirst
+from holdfast.capacity.domain.times import instant
 from holdfast.capacity.engine.needs import Needs
 from holdfast.capacity.engine.queues import Item, Queues
 from holdfast.capacity.engine.reading import Reader
@@ -23,6 +26,7 @@ from holdfast.common.errors import DomainError, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from prometheus_client import Histogram
 
@@ -42,6 +46,7 @@ COLLISIONS_MAX: Final = 3
 """How often a batch runs again because another replica used one of its keys for another event in the meantime."""
 LOCK_NOT_AVAILABLE: Final = "55P03"
 KEY_CONSTRAINTS: Final = frozenset({"holds_request", "requests_pkey", "seating_sagas_request"})
+SEAT_CONSTRAINT: Final = "seat_claims_pkey"
 
 logger = structlog.get_logger(__name__)
 
@@ -118,30 +123,24 @@ class Engine:
 
     async def _run(self, organization_id: str, event_id: str, items: list[Item]) -> None:
         """Decide items in one commit, or, when one fails it, in several. Never raises: items have the errors."""
-        collisions = locks = 0
+        known = _Known()
         clock = asyncio.get_running_loop().time
         while items:
-            attempt = _Attempt(self._reader, self._stages, event_id, items, again=collisions > 0)
+            attempt = _Attempt(self._reader, self._stages, event_id, items, known)
             try:
                 await self._database.run_pipeline(attempt.run, organization_id=organization_id)
             except FaultyItemError as faulty:
                 logger.exception("a command failed", event_id=event_id)
                 faulty.item.error = faulty.fault
                 items = [item for item in items if item is not faulty.item]
-            except (DBAPIError, psycopg.Error, JournalRowTooLargeError) as error:
-                if _is_key_collision(error) and collisions < COLLISIONS_MAX:
-                    collisions += 1
-                elif len(items) > 1:
-                    await self._split(organization_id, event_id, items)
-                    return
-                else:
-                    _fail(items, _refused_by_database(error))
-                    return
             except Exception as error:  # noqa: BLE001 (whatever it was, nobody may wait for ever)
-                locks += 1
-                if _sqlstate(error) != LOCK_NOT_AVAILABLE or locks >= LOCK_ATTEMPTS_MAX:
+                if known.learn(error):
+                    continue
+                if len(items) > 1 and isinstance(error, (DBAPIError, psycopg.Error, JournalRowTooLargeError)):
+                    await self._split(organization_id, event_id, items)
+                else:
                     _fail(items, error)
-                    return
+                return
             else:
                 self._stages["commit"].observe(clock() - attempt.decided)
                 self._metrics.holds_expired_total.inc(attempt.expired)
@@ -171,19 +170,48 @@ def _too_much_to_tidy() -> DomainError:
     )
 
 
+@dataclass(slots=True)
+class _Known:
+    """What attempts at a batch that failed have taught, so that another one may succeed.
+
+    `collisions` is how often a key had been used by another replica in the meantime, `locks` how often the event's lock
+    was waited for in vain. `by_claims`: a bitmap is wrong, and the claims of seats tell which are taken.
+    """
+
+    collisions: int = 0
+    locks: int = 0
+    by_claims: bool = False
+
+    def learn(self, error: Exception) -> bool:
+        """Take note of what failed an attempt; whether there is to be another one."""
+        if _sqlstate(error) == LOCK_NOT_AVAILABLE:
+            self.locks += 1
+            return self.locks < LOCK_ATTEMPTS_MAX
+        constraint = _constraint(error)
+        if constraint in KEY_CONSTRAINTS:
+            self.collisions += 1
+            return self.collisions <= COLLISIONS_MAX
+        if constraint == SEAT_CONSTRAINT and not self.by_claims:
+            logger.error("seats are claimed that a bitmap shows free", exc_info=error)
+            self.by_claims = True
+            return True
+        return False
+
+
 class _Attempt:
     """One run of a batch's transaction; the database may run it several times."""
 
-    __slots__ = ("_event_id", "_items", "_reader", "_runs", "_stages", "change", "decided", "expired")
+    __slots__ = ("_event_id", "_items", "_known", "_reader", "_runs", "_stages", "change", "decided", "expired")
 
     def __init__(
-        self, reader: Reader, stages: Mapping[str, Histogram], event_id: str, items: list[Item], *, again: bool
+        self, reader: Reader, stages: Mapping[str, Histogram], event_id: str, items: list[Item], known: _Known
     ) -> None:
         self._reader = reader
         self._stages = stages
         self._event_id = event_id
         self._items = items
-        self._runs = int(again)
+        self._known = known
+        self._runs = int(known.collisions > 0)
         self.change: messages_pb2.InventoryChanged | None = None
         self.decided = 0.0
         self.expired = 0
@@ -191,7 +219,7 @@ class _Attempt:
     async def run(self, pipeline: Pipeline) -> None:
         """Read, decide, and leave what is to be written to travel with COMMIT."""
         clock = asyncio.get_running_loop().time
-        needs = Needs(again=self._runs > 0)
+        needs = Needs(again=self._runs > 0, by_claims=self._known.by_claims)
         self._runs += 1
         for item in self._items:
             item.error, item.result, item.again = None, None, False
@@ -209,6 +237,8 @@ class _Attempt:
             return
         due_before = unit.inventory.due_time
         self._decide(unit)
+        if unit.inventory.untold:
+            _tell_times(self._items, await self._reader.next_expire_times(pipeline, unit.inventory))
         pipeline.last, self.change = write(unit, due_before=due_before) if unit.dirty else ([], None)
         self.expired = unit.inventory.expired_count
         self.decided = clock()
@@ -231,6 +261,17 @@ class _Attempt:
                 raise FaultyItemError(item, fault) from fault
 
 
+def _tell_times(items: list[Item], times: Mapping[str, datetime]) -> None:
+    """Let refusals tell when places of their section may come back."""
+    for item in items:
+        error = item.error
+        if isinstance(error, DomainError) and error.reason is Reason.INSUFFICIENT_CAPACITY:
+            time = times.get(error.metadata.get("section_id", ""))
+            if time is not None and "block_id" not in error.metadata:
+                metadata = {**error.metadata, "next_change_time": instant(time)}
+                item.error = DomainError(error.reason, error.message, metadata=metadata)
+
+
 def _sqlstate(error: BaseException) -> str | None:
     cause = error.__cause__ if isinstance(error, DomainError) else error
     if isinstance(cause, DBAPIError):
@@ -241,15 +282,3 @@ def _sqlstate(error: BaseException) -> str | None:
 def _constraint(error: BaseException) -> str | None:
     cause = error.orig if isinstance(error, DBAPIError) else error
     return cause.diag.constraint_name if isinstance(cause, psycopg.Error) else None
-
-
-def _is_key_collision(error: BaseException) -> bool:
-    return _sqlstate(error) == "23505" and _constraint(error) in KEY_CONSTRAINTS
-
-
-def _refused_by_database(error: Exception) -> Exception:
-    """Tell a caller what the database refused. A guard that speaks up is a fault of ours, except for seats."""
-    if _sqlstate(error) == "23505" and _constraint(error) == "seat_claims_pkey":
-        logger.error("seats are claimed that the bitmap shows free", exc_info=error)
-        return DomainError(Reason.SEATS_TAKEN, "seats are taken", retry_after_seconds=None)
-    return error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.api.events.v1 import event_pb2
 from holdfast.capacity import convert
+from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.choosing import note_over
 from holdfast.capacity.domain.holds import Void, VoidCause
 from holdfast.capacity.domain.inventory import CHANGES_MAX, Inventory
@@ -23,6 +24,7 @@ from holdfast.common.database import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
 
     from holdfast.capacity.domain.controls import EventControls
     from holdfast.capacity.domain.holds import Hold
@@ -83,6 +85,7 @@ _EXPIRED: Final = rows.holds_by("""
          WHERE o.organization_id = $1 AND o.hold_id = e.id AND o.section_id = $3 LIMIT 1)
   ORDER BY e.expire_time, e.id LIMIT $5""")
 _EXPIRED_OF_BLOCK: Final = _EXPIRED.replace("o.section_id = $3", "o.block_id = $3")
+_EXPIRED_OF_SECTIONS: Final = _EXPIRED.replace("o.section_id = $3", "o.section_id = ANY ($3::text[])")
 _NEXT_EXPIRY: Final = """
 SELECT h.expire_time FROM capacity.holds h
 WHERE h.organization_id = $1 AND h.event_id = $2 AND h.state IN ('ACTIVE', 'PENDING') AND h.expire_time > $4
@@ -96,6 +99,10 @@ _EXPIRED_OF_SEATS: Final = rows.holds_by(
   WHERE c.organization_id = $1 AND c.section_id = $3 AND c.seat_index = ANY ($5::integer[])""",
     only="h.event_id = $2 AND h.state IN ('ACTIVE', 'PENDING') AND h.expire_time <= $4",
 )
+
+_CLAIMED_SEATS: Final = """
+SELECT c.section_id, array_agg(c.seat_index) FROM capacity.seat_claims c
+WHERE c.organization_id = $1 AND c.section_id = ANY ($2::text[]) GROUP BY c.section_id"""
 
 _CONTROLS_REMEMBERED_MAX: Final = 1_000
 NO_SEATS: Final[dict[str, set[str]]] = {}
@@ -142,7 +149,7 @@ class Reader:
         self._add_up(inventory, needs, found.get("claimed", ()))
         if row[11]:
             await self._read_voids(pipeline, inventory)
-        await self._add_seats(pipeline, inventory, found["sections"])
+        await self._add_seats(pipeline, inventory, found["sections"], by_claims=needs.by_claims)
         await self._read_expired(pipeline, inventory, needs)
         for more in needs.more:
             await more(unit, pipeline, self)
@@ -213,8 +220,13 @@ class Reader:
             for cause, through, at, schedule_id in found
         )
 
-    async def _add_seats(self, pipeline: Pipeline, inventory: Inventory, sections: Rows) -> None:
+    async def _add_seats(
+        self, pipeline: Pipeline, inventory: Inventory, sections: Rows, *, by_claims: bool = False
+    ) -> None:
         taken = rows.taken_of(sections)
+        if taken and by_claims:
+            (found,) = await pipeline.send(Statement(_CLAIMED_SEATS, (inventory.organization_id, plain(taken))))
+            taken = dict.fromkeys(taken, 0) | {section_id: mask_of(seats) for section_id, seats in found}
         if taken:
             inventory.seatings |= await self._layouts.seatings(pipeline, inventory.sections, taken)
 
@@ -233,6 +245,8 @@ class Reader:
             await self.load_short(pipeline, inventory, missing, needs.wanted_seats)
         if needs.wanted_of_blocks:
             await self._load_short_blocks(pipeline, inventory, needs.wanted_of_blocks)
+        if needs.open_sections:
+            await self._load_over(pipeline, inventory, needs.open_sections)
 
     async def load_short(
         self,
@@ -295,6 +309,34 @@ class Reader:
             if len(over) == limit:
                 inventory.more_expired.add(block_id)
         await self.load_expired(pipeline, inventory, found.values())
+
+    async def _load_over(self, pipeline: Pipeline, inventory: Inventory, section_ids: set[str]) -> None:
+        """Read expired holds of sections whose best seats are wanted; of most batches nothing of the event is due."""
+        if inventory.due_time is None or inventory.due_time > inventory.at:
+            return
+        mine = (inventory.organization_id, inventory.event_id)
+        (found,) = await pipeline.send(
+            Statement(_EXPIRED_OF_SECTIONS, (*mine, plain(section_ids), inventory.at, CHANGES_MAX))
+        )
+        over = rows.holds_of(found)
+        if len(over) == CHANGES_MAX:
+            inventory.more_expired |= section_ids
+        await self.load_expired(pipeline, inventory, over)
+
+    async def next_expire_times(self, pipeline: Pipeline, inventory: Inventory) -> dict[str, datetime]:
+        """Read when the next hold ends, of sections in which somebody was refused without knowing it."""
+        mine = (inventory.organization_id, inventory.event_id)
+        section_ids = sorted(inventory.untold)
+        results = await pipeline.send(
+            *(Statement(_NEXT_EXPIRY, (*mine, section_id, inventory.at)) for section_id in section_ids)
+        )
+        times = {section_id: found[0][0] for section_id, found in zip(section_ids, results, strict=True) if found}
+        for hold in inventory.holds.made:
+            for line in hold.lines:
+                if line.section_id in inventory.untold and line.block_id is None and hold.end_time is None:
+                    known = times.get(line.section_id)
+                    times[line.section_id] = hold.expire_time if known is None else min(known, hold.expire_time)
+        return times
 
     async def load_expired(self, pipeline: Pipeline, inventory: Inventory, found: Collection[Hold]) -> None:
         """Take over holds whose time is over, with the sections and blocks that ending them changes."""

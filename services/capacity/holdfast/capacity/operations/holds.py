@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from holdfast.capacity import convert
 from holdfast.capacity.domain.placing import OtherDateError, default_schedule, place
-from holdfast.capacity.engine.needs import ANY_PLACES
 from holdfast.capacity.engine.unit import key_reused
 from holdfast.capacity.operations.access import event_not_found, hold_not_found
 from holdfast.capacity.store import holds, inventories
@@ -103,11 +102,14 @@ def need_lines(needs: Needs, customer_id: str, lines: Sequence[LineRequest]) -> 
     """Ask for what a customer's new lines are judged by."""
     for line in [each for wanted in lines for each in (wanted, *wanted.fallbacks)]:
         needs.sections.add(line.section_id)
-        quantity = line.quantity if line.wish is None else ANY_PLACES
-        if line.block_id is not None:
-            needs.want_of_block(line.block_id, quantity)
+        if line.wish is not None:
+            needs.want_any(line.section_id)
+            if line.block_id is not None:
+                needs.blocks.add(line.block_id)
+        elif line.block_id is not None:
+            needs.want_of_block(line.block_id, line.quantity)
         elif not line.labels:
-            needs.want(line.section_id, quantity)
+            needs.want(line.section_id, line.quantity)
         if line.labels:
             needs.want_seats(line.section_id, line.labels)
         if line.lock is not None and line.lock.limited:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from holdfast.capacity.domain.audits import AuditEntry, ResourceType
 from holdfast.capacity.domain.bitmaps import mask_of
 from holdfast.capacity.domain.recounts import Difference
 from holdfast.capacity.domain.repairs import changed, put_right, repairs_of
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from holdfast.common.database import Pipeline, Transaction
     from holdfast.common.idempotency import RequestKey
 
-RESOURCE: Final = "inventory"
 VERSION: Final = "inventory_version"
 
 _REPAIRED: Final = """
@@ -65,6 +65,7 @@ class Repair:
 
     findings: Findings
     author: Author
+    entry_id: str
     key: RequestKey
     _repaired_version: int = field(default=-1, init=False)
     _claimed: dict[str, int] = field(default_factory=dict, init=False)
@@ -101,9 +102,9 @@ class Repair:
         self._repaired_version = version
         unit.extra.append(Statement(_NOTE, (inventory.organization_id, inventory.event_id, version)))
         told = _changes(self.findings.repaired) | {VERSION: {"to": version}}
-        unit.audit.append(self.author.did(RESOURCE, inventory.event_id, told))
-        unit.record(self.key, self.author.entry_id)
-        return self.author.entry_id
+        unit.audit.append(AuditEntry(self.entry_id, self.author, ResourceType.INVENTORY, inventory.event_id, told))
+        unit.record(self.key, self.entry_id)
+        return self.entry_id
 
 
 def _changes(repaired: Iterable[Difference]) -> dict[str, Any]:

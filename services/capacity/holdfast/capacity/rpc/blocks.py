@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.api.capacity.v1 import section_service_pb2 as pb
 from holdfast.api.common.v1 import pagination_pb2
 from holdfast.capacity import convert
+from holdfast.capacity.domain.audits import ResourceType
 from holdfast.capacity.domain.blocking import BlockRequest, UnblockRequest
 from holdfast.capacity.domain.blocks import Act
 from holdfast.capacity.operations import blocks as operations
@@ -59,7 +60,7 @@ class BlockServicer:
         )
         event_id = await self._events.section(call, request.section_id)
         command = operations.MakeBlock(wanted, self._front.key(call, request, rpc))
-        return await self._done(request, call, event_id, command)
+        return await self._done(request, call, event_id, command, block_id=wanted.block_id)
 
     async def _done(
         self,
@@ -67,9 +68,12 @@ class BlockServicer:
         call: Call,
         event_id: str,
         command: MakeBlock | Unblock,
+        *,
+        block_id: str,
     ) -> tuple[block_pb2.Block, int]:
         """Decide a command; gives the block after it, of a repetition as it is now, and the version."""
-        outcome: BlockOutcome = await self._front.submit(call, event_id, command)
+        audited = self._front.audited(call, request, command, ResourceType.BLOCK, block_id)
+        outcome: BlockOutcome = await self._front.submit(call, event_id, audited)
         self._front.replayed(call, request, replayed=outcome.replayed)
         if outcome.block is None:
             return await self._read(call, event_id, outcome.block_id), outcome.version
@@ -91,7 +95,7 @@ class BlockServicer:
         )
         event_id = await self._events.block(call, request.block_id)
         command = operations.Unblock(wanted, self._front.key(call, request, "Unblock"))
-        block, version = await self._done(request, call, event_id, command)
+        block, version = await self._done(request, call, event_id, command, block_id=request.block_id)
         return pb.UnblockResponse(block=block, inventory_version=version)
 
     async def get_block(self, request: pb.GetBlockRequest, call: Call) -> pb.GetBlockResponse:

@@ -46,7 +46,7 @@ class ChangeServicer:
         )
         check_blocks(wanted.added, call)
         key = self._front.key(call, request, "ChangeHold")
-        outcome = await self._change(call, request.hold_id, wanted, key)
+        outcome = await self._change(call, request, wanted, key)
         self._front.replayed(call, request, replayed=outcome.replayed)
         if outcome.done:
             self._front.metrics.holds_changed_total.inc()
@@ -56,8 +56,10 @@ class ChangeServicer:
             server_time=to_timestamp(outcome.at),
         )
 
-    async def _change(self, call: Call, hold_id: str, wanted: ChangeRequest, key: RequestKey) -> Outcome:
-        viewer = self._front.viewer(call)
+    async def _change(
+        self, call: Call, request: pb.ChangeHoldRequest, wanted: ChangeRequest, key: RequestKey
+    ) -> Outcome:
+        viewer, hold_id = self._front.viewer(call), request.hold_id
         for attempt in range(1, PRICED_MAX + 1):
             hold = await self._front.run(call, partial(operations.hold_to_change, hold_id=hold_id, viewer=viewer))
             try:
@@ -69,7 +71,7 @@ class ChangeServicer:
                     raise
                 return replay
             command = operations.ChangeHold(hold_id, hold.customer_id, priced, viewer, key)
-            outcome = await self._front.submit(call, hold.event_id, command)
+            outcome = await self._front.submit(call, hold.event_id, self._front.audited_hold(call, request, command))
             if outcome is not None:
                 return outcome
         raise DomainError(

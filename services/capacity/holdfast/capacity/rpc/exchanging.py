@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.api.capacity.v1 import hold_service_pb2 as pb
 from holdfast.capacity import convert
+from holdfast.capacity.domain.audits import ResourceType
 from holdfast.capacity.domain.blocks import Act
 from holdfast.capacity.domain.exchanging import ExchangeRequest, kept_line
 from holdfast.capacity.operations import exchanging as operations
@@ -58,7 +59,7 @@ class ExchangeServicer:
         )
         check_blocks(wanted.taken, call)
         check_own_sections(wanted.taken)
-        outcome = await self._exchange(call, wanted, self._front.key(call, request, "ExchangeSeats"))
+        outcome = await self._exchange(call, request, wanted, self._front.key(call, request, "ExchangeSeats"))
         self._front.replayed(call, request, replayed=outcome.replayed)
         staff = replace(self._front.viewer(call), reads_all=True)
 
@@ -75,7 +76,9 @@ class ExchangeServicer:
             server_time=to_timestamp(outcome.at),
         )
 
-    async def _exchange(self, call: Call, wanted: ExchangeRequest, key: RequestKey) -> ExchangeOutcome:
+    async def _exchange(
+        self, call: Call, request: pb.ExchangeSeatsRequest, wanted: ExchangeRequest, key: RequestKey
+    ) -> ExchangeOutcome:
         for attempt in range(1, PRICED_MAX + 1):
             sale = await self._front.run(call, partial(operations.sale_to_exchange, sale_id=wanted.sale_id))
             try:
@@ -87,7 +90,8 @@ class ExchangeServicer:
                     raise
                 return replay
             command = operations.ExchangeSeats(priced, sale.customer_id, key)
-            outcome = await self._front.submit(call, sale.event_id, command)
+            audited = self._front.audited(call, request, command, ResourceType.SALE, wanted.sale_id)
+            outcome = await self._front.submit(call, sale.event_id, audited)
             if outcome is not None:
                 return outcome
         raise DomainError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from holdfast.capacity.domain.audits import Author
+from holdfast.api.capacity.v1 import hold_service_pb2 as pb
+from holdfast.capacity.domain.audits import Author, ResourceType
 from holdfast.capacity.operations.access import Viewer
+from holdfast.capacity.operations.auditing import Audited
 from holdfast.capacity.operations.controls import TakeOverControls
 from holdfast.common import ids, telemetry
 from holdfast.common.errors import DomainError, Reason
@@ -13,7 +15,7 @@ from holdfast.common.idempotency import RequestKey
 from holdfast.common.protobuf import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from google.protobuf.message import Message
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from holdfast.common.rpc_call import Call
 
 T = TypeVar("T")
+OfAHold = (
+    pb.ExtendHoldRequest | pb.BeginPaymentRequest | pb.ConfirmHoldRequest | pb.ReleaseHoldRequest | pb.ChangeHoldRequest
+)
 
 
 class Front:
@@ -93,14 +98,33 @@ class Front:
     def author(self, call: Call, request: Message, rpc: str, *, note: str = "") -> Author:
         """Give who asks for what, for the audit log."""
         return Author(
-            entry_id=ids.new_id(),
             actor=call.principal.subject,
-            roles=tuple(sorted(call.principal.roles)),
             action=rpc,
+            roles=tuple(sorted(call.principal.roles)),
             note=note,
             request_id=getattr(request, "request_id", ""),
             trace_id=telemetry.current_trace_id() or "",
         )
+
+    def audited(
+        self,
+        call: Call,
+        request: Message,
+        command: Command[T],
+        resource_type: ResourceType,
+        *resource_ids: str,
+        told: Mapping[str, Any] | None = None,
+    ) -> Audited[T]:
+        """Let a command leave entries of the audit log, in the name of the request's RPC."""
+        rpc = request.DESCRIPTOR.name.removesuffix("Request")
+        author = self.author(call, request, rpc, note=getattr(request, "note", ""))
+        return Audited(command, author, resource_type, resource_ids, told or {})
+
+    def audited_hold(self, call: Call, request: OfAHold, command: Command[T]) -> Command[T]:
+        """Let a command on a hold leave an entry, if it may be somebody else's: of the others the hold tells whose."""
+        if not call.principal.can("holds.manage"):
+            return command
+        return self.audited(call, request, command, ResourceType.HOLD, request.hold_id)
 
     def replayed(self, call: Call, request: Message, *, replayed: bool) -> None:
         """Tell a caller who sent a key that this is a repetition, if it is."""

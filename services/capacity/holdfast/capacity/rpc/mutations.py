@@ -69,7 +69,7 @@ class Mutation(Generic[Rq, Rs]):
     async def __call__(self, request: Rq, call: Call) -> Rs:
         """Answer a call; its event is looked up if it is not known."""
         event_id = await self._events.hold(call, request.hold_id)
-        outcome: Outcome = await self._front.submit(call, event_id, self._command(request, call))
+        outcome: Outcome = await self._front.submit(call, event_id, self._asked(request, call))
         response = self.answer(outcome, request, call)
         if response is None:
             if self._more is None:
@@ -82,9 +82,12 @@ class Mutation(Generic[Rq, Rs]):
         event_id = self._events.known_hold(call.organization_id, request.hold_id)
         if event_id is None:
             return None
-        item = Item(command=self._command(request, call), deadline=call.deadline, done=done)
+        item = Item(command=self._asked(request, call), deadline=call.deadline, done=done)
         self._front.put(call.organization_id, event_id, item)
         return item
+
+    def _asked(self, request: Rq, call: Call) -> Command[Outcome]:
+        return self._front.audited_hold(call, request, self._command(request, call))
 
     def answer(self, outcome: Outcome, request: Rq, call: Call) -> Rs | None:
         """Give the answer, and count and tell what was done; None if it takes more than is at hand."""

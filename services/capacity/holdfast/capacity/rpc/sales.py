@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from holdfast.api.capacity.v1 import hold_service_pb2 as pb
 from holdfast.api.common.v1 import pagination_pb2
 from holdfast.capacity import convert
+from holdfast.capacity.domain.audits import ResourceType
 from holdfast.capacity.domain.blocks import Act
 from holdfast.capacity.domain.returning import ReturnRequest
 from holdfast.capacity.operations import sales as operations
 from holdfast.capacity.store.sales import SaleFilter
 from holdfast.common import ids
-from holdfast.common.errors import DomainError, Reason
 from holdfast.common.pagination import filters_of, page_size
-from holdfast.common.protobuf import optional_datetime, to_timestamp
+from holdfast.common.protobuf import to_timestamp
 
 if TYPE_CHECKING:
     from holdfast.api.capacity.v1 import hold_pb2
@@ -48,21 +48,16 @@ class SaleServicer:
         bound = filters_of(request, organization_id=call.organization_id) + viewer.subject.encode()
         cursor = self._front.tokens.decode(request.page_token, bound)
         after = None if cursor is None else (datetime.fromisoformat(str(cursor[0])), str(cursor[1]))
+        from_time, to_time = convert.time_range(request)
         wanted = SaleFilter(
             event_id=request.event_id or None,
             customer_id=request.customer_id or None,
             states=tuple(convert.sale_state(state) for state in request.states if state),
             order_reference=request.order_reference or None,
             belonging_to=None if viewer.reads_all else viewer.subject,
-            from_time=optional_datetime(request, "from_time"),
-            to_time=optional_datetime(request, "to_time"),
+            from_time=from_time,
+            to_time=to_time,
         )
-        if wanted.from_time is not None and wanted.to_time is not None and wanted.from_time >= wanted.to_time:
-            raise DomainError(
-                Reason.INVALID_DATE_RANGE,
-                "from_time must be before to_time",
-                metadata={"rule": "from_time < to_time"},
-            )
         page = await self._front.run(
             call,
             lambda transaction: operations.list_sales(
@@ -92,7 +87,8 @@ class SaleServicer:
             etag=request.etag,
         )
         command = operations.ReturnSale(wanted, self._front.key(call, request, "ReturnSale"))
-        outcome = await self._front.submit(call, await self._events.sale(call, request.sale_id), command)
+        audited = self._front.audited(call, request, command, ResourceType.SALE, request.sale_id)
+        outcome = await self._front.submit(call, await self._events.sale(call, request.sale_id), audited)
         self._front.replayed(call, request, replayed=outcome.replayed)
         staff = replace(self._front.viewer(call), reads_all=True)
         page = await self._front.run(

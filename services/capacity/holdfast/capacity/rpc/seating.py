@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.api.capacity.v1 import section_service_pb2 as pb
 from holdfast.capacity import convert
 from holdfast.capacity.convert_seating import config_of
+from holdfast.capacity.domain.audits import ResourceType
 from holdfast.capacity.domain.seating import plan
 from holdfast.capacity.domain.seating_sagas import SeatingSaga
 from holdfast.capacity.operations import sections as operations
@@ -72,7 +73,10 @@ class SeatingServicer:
         planned = plan(config_of(request.config, currency_code=currency_code))
         for _ in range(ROUNDS_MAX):
             saga = _saga(request, planned, key, call, currency_code=currency_code)
-            begun = await self._front.submit_knowing(call, request.event_id, BeginSeating(saga, planned))
+            command = self._front.audited(
+                call, request, BeginSeating(saga, planned), ResourceType.SECTION, *saga.section_ids
+            )
+            begun = await self._front.submit_knowing(call, request.event_id, command)
             if isinstance(begun, SeatingSaga):
                 made = await self._sagas.finish(begun, deadline=call.deadline)
                 if made is not None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from google.protobuf.json_format import MessageToDict
+
 from holdfast.api.capacity.v1 import section_service_pb2 as pb
 from holdfast.api.common.v1 import pagination_pb2
 from holdfast.capacity import convert
 from holdfast.capacity.convert_seating import change_of, seat_message, seat_state
+from holdfast.capacity.domain.audits import ResourceType
 from holdfast.capacity.domain.listed_seats import SeatState
 from holdfast.capacity.operations import sections
 from holdfast.capacity.operations.attributes import SetSeatAttributes
 from holdfast.capacity.operations.seats import NamedSection, SeatQuery, list_seats
-from holdfast.capacity.seat_map_messages import seat_map_message
+from holdfast.capacity.seat_map_messages import WrittenLayouts, add_layouts, seat_map_message
 from holdfast.capacity.seat_prices import cheapest_price
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.pagination import filters_of, page_size
@@ -42,6 +45,7 @@ class SeatServicer:
         self._events = events
         self._seat_maps = seat_maps
         self._layouts = layouts
+        self._written = WrittenLayouts()
 
     async def list_seats(self, request: pb.ListSeatsRequest, call: Call) -> pb.ListSeatsResponse:
         """List a section's seats."""
@@ -99,17 +103,18 @@ class SeatServicer:
             call, request.event_id, lambda: self._seat_maps.of(call.organization_id, request.event_id)
         )
         hidden = self._front.sees_hidden(call)
-        return pb.GetSeatMapResponse(
-            seat_map=seat_map_message(
-                request.event_id,
-                event.shown(now, schedule_id=request.schedule_id or None, hidden=hidden),
-                at=now,
-                newest_at=event.at,
-                hidden=hidden,
-                staff=self._front.viewer(call).reads_all,
-                with_layout=request.with_layout,
-            )
+        found = event.shown(now, schedule_id=request.schedule_id or None, hidden=hidden)
+        answer = seat_map_message(
+            request.event_id,
+            found,
+            at=now,
+            newest_at=event.at,
+            hidden=hidden,
+            staff=self._front.viewer(call).reads_all,
         )
+        if request.with_layout:
+            add_layouts(answer, found, self._written)
+        return pb.GetSeatMapResponse(seat_map=answer)
 
     async def set_seat_attributes(
         self, request: pb.SetSeatAttributesRequest, call: Call
@@ -122,7 +127,9 @@ class SeatServicer:
             etag=request.etag,
             key=self._front.key(call, request, "SetSeatAttributes"),
         )
-        made = await self._front.submit(call, await self._events.section(call, request.section_id), command)
+        told = {"seats": {"to": list(command.labels)}, "attributes": {"to": MessageToDict(request.attributes)}}
+        audited = self._front.audited(call, request, command, ResourceType.SECTION, request.section_id, told=told)
+        made = await self._front.submit(call, await self._events.section(call, request.section_id), audited)
         self._front.replayed(call, request, replayed=made.replayed)
         read = await self._front.run(
             call, lambda transaction: sections.get_section(transaction, request.section_id, hidden=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from holdfast.api.capacity.v1 import section_pb2
 from holdfast.api.capacity.v1 import section_service_pb2 as pb
@@ -11,6 +11,7 @@ from holdfast.api.common.v1 import pagination_pb2
 from holdfast.capacity import convert
 from holdfast.capacity.availability_messages import refusal_message
 from holdfast.capacity.convert_seating import focal_point_of
+from holdfast.capacity.domain.audits import ResourceType
 from holdfast.capacity.domain.blocks import Act
 from holdfast.capacity.domain.placing import LineRequest
 from holdfast.capacity.domain.sections import SectionKind
@@ -25,10 +26,14 @@ from holdfast.common.protobuf import to_timestamp, updated_fields
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from holdfast.capacity.engine.unit import Command
     from holdfast.capacity.operations.sections import SectionsRead
     from holdfast.capacity.rpc.events_of import EventsOf
     from holdfast.capacity.rpc.front import Front
     from holdfast.common.rpc_call import Call
+
+OfASection = pb.UpdateSectionRequest | pb.DeleteSectionRequest | pb.SetBufferRequest
+R = TypeVar("R")
 
 _CLEARABLE: Final = frozenset({"code", "tier", "max_per_order"})
 _DEFAULTS: Final = {"min_per_order": 1, "active": True, "visible": True}
@@ -69,7 +74,8 @@ class SectionServicer:
         settings = settings_of(request.section, [field.name for field, _ in request.section.ListFields()])
         wanted = operations.NewSection(ids.new_id(), settings, request.section.total)
         command = operations.CreateSections((wanted,), self._front.key(call, request, "CreateSection"))
-        made = await self._front.submit_knowing(call, request.event_id, command)
+        audited = self._front.audited(call, request, command, ResourceType.SECTION, wanted.section_id)
+        made = await self._front.submit_knowing(call, request.event_id, audited)
         self._front.replayed(call, request, replayed=made.replayed)
         return pb.CreateSectionResponse(section=await self._read(call, made.section_ids[0]))
 
@@ -94,7 +100,9 @@ class SectionServicer:
             for index, section in enumerate(request.sections)
         )
         command = operations.CreateSections(wanted, self._front.key(call, request, "BatchCreateSections"))
-        made = await self._front.submit_knowing(call, request.event_id, command)
+        section_ids = [each.section_id for each in wanted]
+        audited = self._front.audited(call, request, command, ResourceType.SECTION, *section_ids)
+        made = await self._front.submit_knowing(call, request.event_id, audited)
         self._front.replayed(call, request, replayed=made.replayed)
         views = await self._front.run(
             call, lambda transaction: operations.get_sections(transaction, request.event_id, made.section_ids)
@@ -134,8 +142,8 @@ class SectionServicer:
         )
         if request.HasField("best_available"):
             wanted = with_best(wanted, request.best_available)
-        hidden = self._front.sees_hidden(call)
-        found = await self._front.run(call, lambda transaction: checking.check(transaction, wanted, hidden=hidden))
+        question = checking.Question(wanted, hidden=self._front.sees_hidden(call))
+        found = await self._front.run(call, lambda transaction: checking.check(transaction, question), snapshot=True)
         return pb.CheckAvailabilityResponse(
             available=found.refusal is None,
             quantity=wanted.quantity,
@@ -192,7 +200,7 @@ class SectionServicer:
             etag=request.etag,
             key=self._front.key(call, request, "UpdateSection"),
         )
-        made = await self._front.submit(call, await self._events.section(call, request.section_id), command)
+        made = await self._submit(call, request, command)
         self._front.replayed(call, request, replayed=made.replayed)
         return pb.UpdateSectionResponse(section=await self._read(call, request.section_id))
 
@@ -204,7 +212,7 @@ class SectionServicer:
             act=Act(call.principal.subject),
             key=self._front.key(call, request, "DeleteSection"),
         )
-        replayed = await self._front.submit(call, await self._events.section(call, request.section_id), command)
+        replayed = await self._submit(call, request, command)
         self._front.replayed(call, request, replayed=replayed)
         return pb.DeleteSectionResponse()
 
@@ -216,9 +224,14 @@ class SectionServicer:
             etag=request.etag,
             key=self._front.key(call, request, "SetBuffer"),
         )
-        made = await self._front.submit(call, await self._events.section(call, request.section_id), command)
+        made = await self._submit(call, request, command)
         self._front.replayed(call, request, replayed=made.replayed)
         return pb.SetBufferResponse(section=await self._read(call, request.section_id), inventory_version=made.version)
+
+    async def _submit(self, call: Call, request: OfASection, command: Command[R]) -> R:
+        """Decide a command on a section."""
+        audited = self._front.audited(call, request, command, ResourceType.SECTION, request.section_id)
+        return await self._front.submit(call, await self._events.section(call, request.section_id), audited)
 
     async def get_totals(self, request: pb.GetTotalsRequest, call: Call) -> pb.GetTotalsResponse:
         """Add up an event's sections."""

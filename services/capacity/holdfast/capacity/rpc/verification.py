@@ -14,6 +14,7 @@ from holdfast.capacity.operations import history, verification
 from holdfast.capacity.operations.history import Limit
 from holdfast.capacity.operations.repairing import Repair, findings_of, repaired, repaired_before
 from holdfast.capacity.store.inventories import clock
+from holdfast.common import ids
 from holdfast.common.errors import DomainError, invalid
 from holdfast.common.pagination import filters_of
 from holdfast.common.protobuf import optional_datetime, to_timestamp
@@ -94,7 +95,7 @@ class VerificationServicer:
         if (findings.repairs.fingerprint, found.repaired_version) != (fingerprint, repaired_version):
             raise changed(request.event_id)
         author = self._front.author(call, request, "RepairInventory", note=request.reason)
-        entry_id = await self._front.submit(call, request.event_id, Repair(findings, author, key))
+        entry_id = await self._front.submit(call, request.event_id, Repair(findings, author, ids.new_id(), key))
         done = await self._front.run(call, lambda transaction: repaired(transaction, entry_id))
         return _repaired(done, found.at)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, select
 
+from holdfast.capacity.domain.audits import AuditEntry, Author, ResourceType
 from holdfast.capacity.store.arrays import lists, plain, texts
 from holdfast.capacity.store.tables import audit_entries
 from holdfast.common.database import Statement
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Row
 
-    from holdfast.capacity.domain.audits import AuditEntry
     from holdfast.capacity.domain.inventory import Inventory
     from holdfast.common.database import Transaction
 
@@ -36,6 +37,26 @@ FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text
 Cursor = tuple["datetime", str]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry, and when it was made."""
+
+    entry: AuditEntry
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries a list shows; empty texts and None do not limit."""
+
+    resource_type: str = ""
+    resource_id: str = ""
+    actor: str = ""
+    action: str = ""
+    from_time: datetime | None = None
+    to_time: datetime | None = None
+
+
 def written(inventory: Inventory, entries: Sequence[AuditEntry]) -> list[Statement]:
     """Write what was done to an event's inventory, at the time of the commit."""
     if not entries:
@@ -49,7 +70,7 @@ def written(inventory: Inventory, entries: Sequence[AuditEntry]) -> list[Stateme
                 inventory.organization_id,
                 inventory.event_id,
                 inventory.at,
-                plain(each.entry_id for each in authors),
+                plain(each.entry_id for each, _ in fitting),
                 texts([each.actor for each in authors]),
                 lists(texts(each.roles) for each in authors),
                 texts([each.action for each in authors]),
@@ -85,54 +106,54 @@ async def changes_of(transaction: Transaction, entry_id: str) -> dict[str, Any] 
     return result.scalar_one_or_none()
 
 
-def filters(  # noqa: PLR0913 (what a list can be limited by)
-    *,
-    resource_type: str,
-    resource_id: str,
-    actor: str,
-    action: str,
-    from_time: datetime | None,
-    to_time: datetime | None,
-) -> list[ColumnElement[bool]]:
-    """Say in SQL which entries a list shows; empty texts and None do not limit."""
+def _filtered(transaction: Transaction, wanted: EntryFilter) -> list[ColumnElement[bool]]:
     columns = audit_entries.c
-    found: list[ColumnElement[bool]] = [
-        column == value
-        for column, value in (
-            (columns.resource_type, resource_type),
-            (columns.resource_id, resource_id),
-            (columns.actor, actor),
-            (columns.action, action),
-        )
-        if value
-    ]
-    if from_time is not None:
-        found.append(columns.create_time >= from_time)
-    if to_time is not None:
-        found.append(columns.create_time < to_time)
+    found = [columns.organization_id == transaction.organization_id]
+    named = {
+        columns.resource_type: wanted.resource_type,
+        columns.resource_id: wanted.resource_id,
+        columns.actor: wanted.actor,
+        columns.action: wanted.action,
+    }
+    found += [column == value for column, value in named.items() if value]
+    if wanted.from_time is not None:
+        found.append(columns.create_time >= wanted.from_time)
+    if wanted.to_time is not None:
+        found.append(columns.create_time < wanted.to_time)
     return found
 
 
-async def page(
-    transaction: Transaction, wanted: Sequence[ColumnElement[bool]], *, limit: int, after: Cursor | None
-) -> Sequence[Row[Any]]:
+async def page(transaction: Transaction, wanted: EntryFilter, *, limit: int, after: Cursor | None) -> list[StoredEntry]:
     """Return a page of the organization's entries, newest first."""
     columns = audit_entries.c
-    query = select(audit_entries).where(columns.organization_id == transaction.organization_id, *wanted)
+    query = select(audit_entries).where(*_filtered(transaction, wanted))
     if after is not None:
         create_time, entry_id = after
         query = query.where(
             (columns.create_time < create_time) | ((columns.create_time == create_time) & (columns.id < entry_id))
         )
     result = await transaction.execute(query.order_by(columns.create_time.desc(), columns.id.desc()).limit(limit))
-    return result.all()
+    return [_entry(row) for row in result]
 
 
-async def count(transaction: Transaction, wanted: Sequence[ColumnElement[bool]]) -> int:
+def _entry(row: Row[Any]) -> StoredEntry:
+    author = Author(
+        actor=row.actor,
+        action=row.action,
+        roles=tuple(row.actor_roles),
+        note=row.note,
+        request_id=row.request_id,
+        trace_id=row.trace_id,
+    )
+    resource_type = ResourceType(row.resource_type)
+    return StoredEntry(
+        AuditEntry(row.id, author, resource_type, row.resource_id, row.changes, tuple(row.omitted)), row.create_time
+    )
+
+
+async def count(transaction: Transaction, wanted: EntryFilter) -> int:
     """Count the organization's entries."""
     result = await transaction.execute(
-        select(func.count())
-        .select_from(audit_entries)
-        .where(audit_entries.c.organization_id == transaction.organization_id, *wanted)
+        select(func.count()).select_from(audit_entries).where(*_filtered(transaction, wanted))
     )
     return int(result.scalar_one())

@@ -47,8 +47,11 @@ class AuditServiceServicer:
     """
 
     def ListAuditEntries(self, request, context):
-        """Lists the organization's audit entries, newest first. What holds and sales went through is in the journal too;
-        here is who asked for it. Fails with PAGE_TOKEN_INVALID, INVALID_DATE_RANGE.
+        """Lists the organization's audit entries, newest first: of sections, their seats and buffers, blocks, returned and
+        exchanged places, repairs, and what was done to holds by somebody who may do it to anybody's. What holds and sales
+        went through is in the journal, with whom a hold belongs to and who placed it: what these do to it themselves has
+        no entry. Nor has what was refused or changed nothing, so that none has the outcome FAILURE.
+        Fails with PAGE_TOKEN_INVALID, INVALID_DATE_RANGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

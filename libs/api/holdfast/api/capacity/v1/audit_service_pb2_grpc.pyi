@@ -34,8 +34,11 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEntriesRequest, _audit_service_pb2.ListAuditEntriesResponse]
-    """Lists the organization's audit entries, newest first. What holds and sales went through is in the journal too;
-    here is who asked for it. Fails with PAGE_TOKEN_INVALID, INVALID_DATE_RANGE.
+    """Lists the organization's audit entries, newest first: of sections, their seats and buffers, blocks, returned and
+    exchanged places, repairs, and what was done to holds by somebody who may do it to anybody's. What holds and sales
+    went through is in the journal, with whom a hold belongs to and who placed it: what these do to it themselves has
+    no entry. Nor has what was refused or changed nothing, so that none has the outcome FAILURE.
+    Fails with PAGE_TOKEN_INVALID, INVALID_DATE_RANGE.
     """
 
 @_typing.type_check_only
@@ -44,8 +47,11 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEntriesRequest, _audit_service_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
-    """Lists the organization's audit entries, newest first. What holds and sales went through is in the journal too;
-    here is who asked for it. Fails with PAGE_TOKEN_INVALID, INVALID_DATE_RANGE.
+    """Lists the organization's audit entries, newest first: of sections, their seats and buffers, blocks, returned and
+    exchanged places, repairs, and what was done to holds by somebody who may do it to anybody's. What holds and sales
+    went through is in the journal, with whom a hold belongs to and who placed it: what these do to it themselves has
+    no entry. Nor has what was refused or changed nothing, so that none has the outcome FAILURE.
+    Fails with PAGE_TOKEN_INVALID, INVALID_DATE_RANGE.
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -57,8 +63,11 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.ListAuditEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ListAuditEntriesResponse, _abc.Awaitable[_audit_service_pb2.ListAuditEntriesResponse]]:
-        """Lists the organization's audit entries, newest first. What holds and sales went through is in the journal too;
-        here is who asked for it. Fails with PAGE_TOKEN_INVALID, INVALID_DATE_RANGE.
+        """Lists the organization's audit entries, newest first: of sections, their seats and buffers, blocks, returned and
+        exchanged places, repairs, and what was done to holds by somebody who may do it to anybody's. What holds and sales
+        went through is in the journal, with whom a hold belongs to and who placed it: what these do to it themselves has
+        no entry. Nor has what was refused or changed nothing, so that none has the outcome FAILURE.
+        Fails with PAGE_TOKEN_INVALID, INVALID_DATE_RANGE.
         """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
