@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import facts, report, usage
@@ -60,26 +61,35 @@ class Bench:
         `extra_pids` are processes to account for besides the mesh's. What the other loads of a run did is added to its
         counts, not to its figures. Raises TimeIsUpError, LoadFailedError.
         """
+
+        def loaded(_number: int) -> Outcome:
+            measured, *beside = self.children.loads(jobs(f"{case}-{next(self._numbers)}"))
+            for other in beside:
+                measured = with_counts_of(measured, other)
+            return measured
+
+        return self.repeat_here(case, unit, loaded, extra_pids=extra_pids)
+
+    def repeat_here(
+        self, case: str, unit: str, run: Callable[[int], Outcome], *, extra_pids: Mapping[str, int] | None = None
+    ) -> Result:
+        """Like `repeat`, of something that this process does: `run` gets the number of the run, from 0 on."""
         runs = []
-        for number in range(1, self.options.runs + 1):
+        for number in range(self.options.runs):
             self.settle()
-            last = number == self.options.runs
+            last = number == self.options.runs - 1
             pids = {**self.stack.pids(), **(extra_pids or {})}
             with Profile(pids, self.options.output.parent / "profiles" / case, on=self.options.profile and last):
-                run = self._run(jobs(f"{case}-{next(self._numbers)}"), pids)
-            runs.append(run)
-            self.say(report.run_line(number, unit, run))
+                runs.append(self._run(partial(run, number), pids))
+            self.say(report.run_line(number + 1, unit, runs[-1]))
         return summarize(case, unit, runs)
 
-    def _run(self, jobs: Sequence[tuple[str, Mapping[str, Any]]], pids: Mapping[str, int]) -> Run:
+    def _run(self, run: Callable[[], Outcome], pids: Mapping[str, int]) -> Run:
         if time.monotonic() > self._deadline:
             raise TimeIsUpError(f"more than {self.options.minutes_max:.0f} minutes; --minutes-max allows more")
         before = usage.cpu_seconds(pids)
-        measured, *beside = self.children.loads(jobs)
-        taken = usage.difference(usage.cpu_seconds(pids), before)
-        for other in beside:
-            measured = with_counts_of(measured, other)
-        return Run(outcome=measured, cpu_seconds=taken)
+        outcome = run()
+        return Run(outcome=outcome, cpu_seconds=usage.difference(usage.cpu_seconds(pids), before))
 
     def timing(self) -> dict[str, float]:
         """Give the part of a job that says how long it runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks import database, million, rest, rpc
+from benchmarks import database, million, rest, rpc, seats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +25,8 @@ CASES: Mapping[str, Callable[[Bench], Result]] = {
     "database_batched": database.batched,
     "rest_lifecycle": rest.lifecycle,
     "rest_availability": rest.availability,
+    "seating_50k": seats.seating_50k,
+    "seatmap_50k": seats.seatmap_50k,
     "hold_at_1m": million.hold_at_1m,
 }
 ALONE = frozenset({"hold_at_1m"})

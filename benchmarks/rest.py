@@ -114,7 +114,7 @@ def availability(bench: Bench) -> Result:
     show = bench.shows.make("availability", sections=10)
     path = f"/api/v1/events/{show.event_id}/availability"
     try:
-        bench.shows.buyer().get(path)
+        bench.shows.buyer_api.get(path)
     except CallFailedError as error:
         if error.status == NOT_BUILT_STATUS:
             raise AbsentError("GetAvailability is not built yet") from None

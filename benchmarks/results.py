@@ -43,6 +43,8 @@ class Result:
     errors: Mapping[str, int]
     runs: Sequence[Run]
     remarks: Sequence[str] = ()
+    size_bytes: int = 0
+    """The largest answer, where a case looks at that."""
 
     def as_json(self) -> dict[str, Any]:
         """Give what the file says of it."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.results import AbsentError
 from holdfast.local import tokens
-from holdfast.local.rest import Api, CallFailedError
+from holdfast.local.rest import Api
 from holdfast.local.state import write_private
 from holdfast.local.tokens import Bearer
 
@@ -53,6 +52,8 @@ class Shows:
         self._venue_id = str(self.organizer.post("/api/v1/venues", venue, request_id="bench-venue")["venue"]["id"])
         self.buyers = tuple(f"buyer-{number}" for number in range(principals))
         self.tokens = self._mint()
+        self.buyer_api = Api(self._stack.plan.gateway, json.loads(self.tokens.read_text())[0])
+        """The API as the first buyer sees it."""
 
     def _token(self, bearer: Bearer) -> str:
         return tokens.mint(self._stack.layout.issuer, bearer, now=datetime.now(UTC), minutes=TOKEN_MINUTES)
@@ -74,16 +75,12 @@ class Shows:
         """Give a number that nothing here had before."""
         return next(self._numbers)
 
-    def buyer(self) -> Api:
-        """Give the API as the first buyer sees it."""
-        return Api(self._stack.plan.gateway, json.loads(self.tokens.read_text())[0])
-
     def make(self, name: str, *, sections: int = 1, priced: bool = False) -> Show:
         """Make an event on sale with so many general admission sections.
 
         It has a price tier, without which nothing goes on sale; holds are to lock its price if `priced`.
         """
-        event_id, key = self._event(name)
+        event_id, key = self.event(name)
         ids = [
             str(
                 self.organizer.post(
@@ -99,28 +96,23 @@ class Shows:
         return Show(self.organization_id, event_id, tuple(ids), tier_id if priced else "")
 
     def make_seated(self, name: str, *, configs: int, config: dict[str, Any]) -> Show:
-        """Make an event on sale with seats: `config` laid out `configs` times, `{n}` in its names replaced.
-
-        Raises AbsentError while GenerateSeating is not built.
-        """
-        event_id, key = self._event(name)
+        """Make an event on sale with seats: `config` laid out `configs` times, `{n}` in its names replaced."""
+        event_id, key = self.event(name)
         ids: list[str] = []
         for number in range(1, configs + 1):
             body = json.loads(json.dumps(config).replace("{n}", str(number)))
-            try:
-                made = self.organizer.post(
-                    f"/api/v1/events/{event_id}/seating", body, request_id=f"{key}-seating-{number}"
-                )
-            except CallFailedError as error:
-                if error.status == NOT_BUILT_STATUS:
-                    raise AbsentError("GenerateSeating is not built yet, so there are no seats to hold") from None
-                raise
+            made = self.seating(event_id, body, request_id=f"{key}-seating-{number}")
             ids += [str(section["id"]) for section in made["sections"]]
         self._tier(event_id, ids[0], key)
         self._open(event_id, key)
         return Show(self.organization_id, event_id, tuple(ids))
 
-    def _event(self, name: str) -> tuple[str, str]:
+    def seating(self, event_id: str, config: dict[str, Any], *, request_id: str) -> dict[str, Any]:
+        """Lay out seats of an event; gives the answer."""
+        return self.organizer.post(f"/api/v1/events/{event_id}/seating", config, request_id=request_id)
+
+    def event(self, name: str) -> tuple[str, str]:
+        """Make an event; gives its id, and what keys of requests about it begin with."""
         key = f"bench-{next(self._numbers)}-{name}"
         start = (datetime.now(UTC) + timedelta(days=DAYS_AHEAD)).replace(microsecond=0)
         event = {"venue_id": self._venue_id, "name": f"Measured {name}", "starts_at": start.isoformat()}
@@ -146,7 +138,7 @@ class Shows:
         """Place a hold on one place of the event's first section, for an hour; give its id."""
         body = {"quantity": 1, "hold_ttl_seconds": HOLD_TTL_SECONDS}
         path = f"/api/v1/capacity/{show.section_ids[0]}/reserve"
-        return str(self.buyer().post(path, body, request_id=f"bench-first-{show.event_id}")["hold"]["id"])
+        return str(self.buyer_api.post(path, body, request_id=f"bench-first-{show.event_id}")["hold"]["id"])
 
     def totals(self, show: Show) -> dict[str, int]:
         """Read the event's counters as an organizer sees them."""

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound on a case: on its value, on its value as a share of another case's, or on its 99th percentile."""
+    """A bound on a case: on its value, on its value as a share of another case's, on its 99th percentile or size."""
 
     case: str
     bound: float
     of: str = ""
     """The other case that `bound` is a share of."""
     p99: bool = False
+    size: bool = False
+    """Whether the bound is on the bytes of the largest answer."""
     most: bool = False
     """Whether the bound must not be exceeded; otherwise it must be reached."""
 
@@ -30,6 +32,8 @@ class Target:
             return None
         if self.p99:
             measured, unit = mine.p99_ms, "ms p99"
+        elif self.size:
+            measured, unit = mine.size_bytes, "bytes"
         elif other is not None:
             measured, unit = mine.value / other.value, f"of {self.of}"
         else:
@@ -69,4 +73,7 @@ TARGETS = (
     Target("rest_lifecycle", 2_000),
     Target("hold_at_1m", 1.2, most=True),
     Target("rest_availability", 20, p99=True, most=True),
+    Target("seating_50k", 1_000, most=True),
+    Target("seatmap_50k", 100, most=True),
+    Target("seatmap_50k", 100_000, size=True, most=True),
 )

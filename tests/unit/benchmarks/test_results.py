@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,6 +80,13 @@ def test_targets_are_bounds_shares_and_percentiles() -> None:
         )
     ]
     assert [verdict and verdict.met for verdict in verdicts] == [True, False, True, False, None, None]
+
+
+def test_the_size_of_an_answer_can_be_a_target() -> None:
+    result = replace(summarize("map", "ms", [Run(outcome(10))]), size_bytes=46_785)
+    verdict = Target("map", 100_000, size=True, most=True).judge({"map": result})
+    assert verdict is not None
+    assert (verdict.met, verdict.wanted, verdict.measured) == (True, "≤ 100,000 bytes", "46,785")
 
 
 def test_tables_have_a_line_for_each_case_and_for_each_target_that_was_measured() -> None:

@@ -150,13 +150,14 @@ def test_a_seat_map_shows_buyers_what_is_taken_and_staff_by_what() -> None:
     layout = planned(THEATRE)[1].layout
     states = SeatStates(held=0b1, pending=0b10, sold=0b100, blocked=0)
     of = ShownSeats(replace(section("box", total=6), name="Box", active=False), layout, states)
-    shown = convert.section_seats_message(of, staff=False, with_layout=False)
+    shown = convert.section_seats_message(of, staff=False)
     assert (shown.section_id, shown.name, shown.seat_count, shown.active) == ("box", "Box", 6, False)
     assert shown.taken == b"\x07"
     assert not shown.held
     assert not shown.row_layouts
-    staff = convert.section_seats_message(of, staff=True, with_layout=True)
+    staff = convert.section_seats_message(of, staff=True)
     assert (staff.held, staff.pending, staff.sold, staff.blocked) == (b"\x01", b"\x02", b"\x04", b"\x00")
+    staff.MergeFromString(convert.written_layout(layout))
     assert [list(run.labels) for run in staff.row_layouts[0].runs] == [["1", "2", "3", "4"], ["5", "6"]]
     assert not staff.HasField("focal_point")
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -28,8 +28,12 @@ from holdfast.local.state import Layout, StateUnreadableError
 from holdfast.local.supervisor import InterruptedStartError, StartFailedError
 
 if TYPE_CHECKING:
-    from holdfast.local.mesh import LocalMesh
+    from google.protobuf.message import Message
 
+    from holdfast.local.mesh import LocalMesh
+    from holdfast.local.operator import Operator
+
+T = TypeVar("T")
 STOP_SECONDS = 90.0
 STOP_POLL_SECONDS = 0.1
 SAME_SIGNAL_SECONDS = 1.0
@@ -366,11 +370,9 @@ def doctor(*, state_dir: StateDirectory = None) -> None:
     raise typer.Exit(1 if any(finding.verdict == "FAIL" for finding in findings) else 0)
 
 
-def _operator(layout: Layout, organization: str, ask: Callable[[Any], Any]) -> Any:
-    """Ask capacity something as the operator and print the answer as JSON."""
-    from google.protobuf.json_format import MessageToJson  # noqa: PLC0415 - only what a command needs
-
-    from holdfast.local import operator  # noqa: PLC0415 - as above
+def _operator(layout: Layout, organization: str, ask: Callable[["Operator"], T]) -> T:
+    """Ask capacity something as the operator."""
+    from holdfast.local import operator  # noqa: PLC0415 - only what a command needs
 
     found = runtime.load(layout)
     address = found.grpc.get("capacity") if found is not None else None
@@ -381,11 +383,16 @@ def _operator(layout: Layout, organization: str, ask: Callable[[Any], Any]) -> A
         fail("there is no demo organization; name one with --organization")
     with operator.channel(layout.identities, service="capacity", address=address) as channel:
         try:
-            answer = ask(operator.Operator(channel, organization_id=whose))
+            return ask(operator.Operator(channel, organization_id=whose))
         except operator.OperatorError as error:
             fail(str(error))
-    say(MessageToJson(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=2))
-    return answer
+
+
+def _say_message(message: "Message") -> None:
+    """Print a message as JSON, with everything that it could say."""
+    from google.protobuf.json_format import MessageToJson  # noqa: PLC0415 - only what a command needs
+
+    say(MessageToJson(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=2))
 
 
 Organization = Annotated[str, typer.Option(help="Organization id; the demo organization otherwise.")]
@@ -394,7 +401,8 @@ Organization = Annotated[str, typer.Option(help="Organization id; the demo organ
 @inspect.command("hold")
 def inspect_hold(hold_id: str, *, organization: Organization = "", state_dir: StateDirectory = None) -> None:
     """Read a hold from capacity."""
-    _operator(layout_of(settings_of(state_dir)), organization, lambda operator: operator.hold(hold_id))
+    layout = layout_of(settings_of(state_dir))
+    _say_message(_operator(layout, organization, lambda operator: operator.hold(hold_id)))
 
 
 @app.command()
@@ -402,4 +410,22 @@ def verify(event_id: str, *, organization: Organization = "", state_dir: StateDi
     """Recompute an event's counters from its holds and its journal; the exit code is 1 where they differ."""
     layout = layout_of(settings_of(state_dir))
     answer = _operator(layout, organization, lambda operator: operator.verify(event_id))
+    _say_message(answer)
     raise typer.Exit(0 if answer.consistent else 1)
+
+
+@app.command()
+def seatmap(
+    event_id: str,
+    *,
+    section: Annotated[str, typer.Option(help="Only this section: its id, its name, or its title A-1.")] = "",
+    width: Annotated[int | None, typer.Option(help="Columns to draw in; the terminal's otherwise.")] = None,
+    organization: Organization = "",
+    state_dir: StateDirectory = None,
+) -> None:
+    """Draw who has the seats of an event: a character a seat, the front row first."""
+    from holdfast.local import seatmap as drawing  # noqa: PLC0415 - only what a command needs
+
+    found = _operator(layout_of(settings_of(state_dir)), organization, lambda operator: operator.seat_map(event_id))
+    if not drawing.show(found, section=section, width=width):
+        fail(f"the event has no section {section!r} with seats" if section else "the event has no sections with seats")

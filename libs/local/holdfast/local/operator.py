@@ -12,6 +12,9 @@ from holdfast.api.capacity.v1 import (
     hold_service_pb2_grpc,
     inventory_service_pb2,
     inventory_service_pb2_grpc,
+    seat_map_pb2,
+    section_service_pb2,
+    section_service_pb2_grpc,
 )
 from holdfast.common.mesh_identity import Principal, server_name
 from holdfast.local.identities import OPERATOR
@@ -39,6 +42,7 @@ class Operator:
     """Asks capacity on behalf of one organization. Raises OperatorError."""
 
     def __init__(self, capacity: grpc.Channel, *, organization_id: str) -> None:
+        self._sections = section_service_pb2_grpc.SectionServiceStub(capacity)
         self._holds = hold_service_pb2_grpc.HoldServiceStub(capacity)
         self._inventory = inventory_service_pb2_grpc.InventoryServiceStub(capacity)
         principal = Principal(
@@ -51,6 +55,14 @@ class Operator:
         request = hold_service_pb2.GetHoldRequest(hold_id=_id(hold_id))
         try:
             return self._holds.GetHold(request, timeout=DEADLINE_SECONDS, metadata=self._metadata).hold
+        except grpc.RpcError as error:
+            raise _told(error) from error
+
+    def seat_map(self, event_id: str) -> seat_map_pb2.SeatMap:
+        """Read all seats of an event with their layouts, as staff sees them."""
+        request = section_service_pb2.GetSeatMapRequest(event_id=_id(event_id), with_layout=True)
+        try:
+            return self._sections.GetSeatMap(request, timeout=DEADLINE_SECONDS, metadata=self._metadata).seat_map
         except grpc.RpcError as error:
             raise _told(error) from error
 

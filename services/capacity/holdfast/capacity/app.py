@@ -21,6 +21,7 @@ from holdfast.capacity.rpc.blocks import BlockServicer
 from holdfast.capacity.rpc.changing import ChangeServicer
 from holdfast.capacity.rpc.events_of import EventsOf
 from holdfast.capacity.rpc.exchanging import ExchangeServicer
+from holdfast.capacity.rpc.explaining import ExplainServicer
 from holdfast.capacity.rpc.front import Front
 from holdfast.capacity.rpc.holds import HoldServicer
 from holdfast.capacity.rpc.inventory import InventoryServicer
@@ -140,6 +141,7 @@ class CapacityApp:
         self.server.add(
             sections,
             SectionServicer(front, events),
+            ExplainServicer(front, events),
             SeatingServicer(front, self._seating_sagas),
             SeatServicer(front, events, seat_maps=self.seat_maps, layouts=layouts),
             BlockServicer(front, events),

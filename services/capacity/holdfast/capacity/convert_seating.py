@@ -204,8 +204,8 @@ def seat_message(section_id: str, seat: ListedSeat, *, price: money_pb2.Money | 
     return message
 
 
-def section_seats_message(shown: ShownSeats, *, staff: bool, with_layout: bool) -> seat_map_pb2.SectionSeatMap:
-    """Give the seats of one section as bitmaps; only `staff` is told who has them."""
+def section_seats_message(shown: ShownSeats, *, staff: bool) -> seat_map_pb2.SectionSeatMap:
+    """Give the seats of one section as bitmaps, without its layout; only `staff` is told who has them."""
     section, layout, states = shown.section, shown.layout, shown.states
     size = layout.size
     message = seat_map_pb2.SectionSeatMap(
@@ -223,9 +223,10 @@ def section_seats_message(shown: ShownSeats, *, staff: bool, with_layout: bool) 
         message.pending = to_bytes(states.pending, size)
         message.sold = to_bytes(states.sold, size)
         message.blocked = to_bytes(states.blocked, size)
-    if with_layout:
-        message.row_layouts.extend(row_messages(layout))
-        focal = focal_point_message(layout)
-        if focal is not None:
-            message.focal_point.CopyFrom(focal)
     return message
+
+
+def written_layout(layout: Layout) -> bytes:
+    """Give the layout's part of a section's seat map."""
+    rows, focal = row_messages(layout), focal_point_message(layout)
+    return seat_map_pb2.SectionSeatMap(row_layouts=rows, focal_point=focal).SerializeToString()

@@ -74,7 +74,6 @@ def _snapshot(event_id: str, view: View, *, hidden: bool) -> inventory_service_p
                 newest_at=view.newest_at,
                 hidden=hidden,
                 staff=False,
-                with_layout=False,
             )
         )
     return answer

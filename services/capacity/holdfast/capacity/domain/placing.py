@@ -306,7 +306,7 @@ def check_lock(inventory: Inventory, wanted: LineRequest, *, kept: bool = False)
             metadata={"price_tier_id": lock.price.price_tier_id},
         )
     if not kept:
-        check_window(inventory.at, lock.sales_start_time, lock.sales_end_time)
+        check_window(inventory.at, lock.sales_start_time, lock.sales_end_time, price_tier_id=lock.price.price_tier_id)
 
 
 def check_tier_limits(

@@ -35,11 +35,11 @@ def check_event(controls: EventControls, at: datetime) -> None:
     check_window(at, controls.sales_start_time, controls.sales_end_time)
 
 
-def check_window(at: datetime, start: datetime | None, end: datetime | None) -> None:
-    """Raise SALES_WINDOW_CLOSED outside a window that includes both its ends."""
+def check_window(at: datetime, start: datetime | None, end: datetime | None, *, price_tier_id: str = "") -> None:
+    """Raise SALES_WINDOW_CLOSED outside a window, the event's or a tier's, that includes both its ends."""
     if (start is None or start <= at) and (end is None or at <= end):
         return
-    metadata = {}
+    metadata = {"price_tier_id": price_tier_id} if price_tier_id else {}
     if start is not None:
         metadata["sales_start_time"] = instant(start)
         if at < start:

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from holdfast.api.capacity.v1 import hold_service_pb2 as pb
-    from holdfast.api.capacity.v1 import seat_pb2
+    from holdfast.api.capacity.v1 import seat_pb2, section_service_pb2
     from holdfast.capacity.domain.placing import PriceLock
     from holdfast.capacity.rpc.events_of import EventsOf, Place
     from holdfast.capacity.rpc.front import Front
     from holdfast.common.rpc_call import Call
 
 
-def line_of(wanted: pb.PlaceHoldRequest | pb.HoldLineSelector, *, field: str) -> LineRequest:
+def line_of(
+    wanted: pb.PlaceHoldRequest | pb.HoldLineSelector | section_service_pb2.ExplainAvailabilityRequest, *, field: str
+) -> LineRequest:
     """Read a line."""
     labels = tuple(wanted.seats.labels) if wanted.HasField("seats") else ()
     line = LineRequest(

@@ -16,7 +16,7 @@ from holdfast.capacity.domain.listed_seats import SeatState
 from holdfast.capacity.operations import sections
 from holdfast.capacity.operations.attributes import SetSeatAttributes
 from holdfast.capacity.operations.seats import NamedSection, SeatQuery, list_seats
-from holdfast.capacity.seat_map_messages import seat_map_message
+from holdfast.capacity.seat_map_messages import WrittenLayouts, add_layouts, seat_map_message
 from holdfast.capacity.seat_prices import cheapest_price
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.pagination import filters_of, page_size
@@ -45,6 +45,7 @@ class SeatServicer:
         self._events = events
         self._seat_maps = seat_maps
         self._layouts = layouts
+        self._written = WrittenLayouts()
 
     async def list_seats(self, request: pb.ListSeatsRequest, call: Call) -> pb.ListSeatsResponse:
         """List a section's seats."""
@@ -102,17 +103,18 @@ class SeatServicer:
             call, request.event_id, lambda: self._seat_maps.of(call.organization_id, request.event_id)
         )
         hidden = self._front.sees_hidden(call)
-        return pb.GetSeatMapResponse(
-            seat_map=seat_map_message(
-                request.event_id,
-                event.shown(now, schedule_id=request.schedule_id or None, hidden=hidden),
-                at=now,
-                newest_at=event.at,
-                hidden=hidden,
-                staff=self._front.viewer(call).reads_all,
-                with_layout=request.with_layout,
-            )
+        found = event.shown(now, schedule_id=request.schedule_id or None, hidden=hidden)
+        answer = seat_map_message(
+            request.event_id,
+            found,
+            at=now,
+            newest_at=event.at,
+            hidden=hidden,
+            staff=self._front.viewer(call).reads_all,
         )
+        if request.with_layout:
+            add_layouts(answer, found, self._written)
+        return pb.GetSeatMapResponse(seat_map=answer)
 
     async def set_seat_attributes(
         self, request: pb.SetSeatAttributesRequest, call: Call

@@ -142,8 +142,8 @@ class SectionServicer:
         )
         if request.HasField("best_available"):
             wanted = with_best(wanted, request.best_available)
-        hidden = self._front.sees_hidden(call)
-        found = await self._front.run(call, lambda transaction: checking.check(transaction, wanted, hidden=hidden))
+        question = checking.Question(wanted, hidden=self._front.sees_hidden(call))
+        found = await self._front.run(call, lambda transaction: checking.check(transaction, question), snapshot=True)
         return pb.CheckAvailabilityResponse(
             available=found.refusal is None,
             quantity=wanted.quantity,

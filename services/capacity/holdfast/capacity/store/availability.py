@@ -162,10 +162,16 @@ def _claims_of(row: Row[Any]) -> Iterator[Claim]:
         )
 
 
-async def endings(
-    transaction: Transaction, event_id: str, section_id: str, *, after: datetime, limit: int
+async def endings(  # noqa: PLR0913 (of what, and how many)
+    transaction: Transaction,
+    event_id: str,
+    section_id: str,
+    *,
+    block_id: str | None = None,
+    after: datetime,
+    limit: int,
 ) -> list[Ending]:
-    """Return which places of a section come back to sale when holds end, in the order of their time."""
+    """Return which places of a section come back to sale, or to a block, when holds end, in the order of their time."""
     result = await transaction.execute(
         select(holds.c.expire_time, holds.c.state, hold_lines.c.quantity, hold_lines.c.seats)
         .join(
@@ -180,7 +186,7 @@ async def endings(
             ~voided(transaction),
             hold_lines.c.organization_id == transaction.organization_id,
             hold_lines.c.section_id == section_id,
-            hold_lines.c.block_id.is_(None),
+            hold_lines.c.block_id.is_(None) if block_id is None else hold_lines.c.block_id == block_id,
         )
         .order_by(holds.c.expire_time, holds.c.id, hold_lines.c.number)
         .limit(limit)

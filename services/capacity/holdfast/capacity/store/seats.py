@@ -8,6 +8,7 @@ from sqlalchemy import all_, any_, or_, select
 
 from holdfast.capacity.domain.holds import HoldState
 from holdfast.capacity.domain.listed_seats import NOBODY, SeatHolder, SeatState
+from holdfast.capacity.domain.refusals import Keeper
 from holdfast.capacity.store.holds import LIVE_STATES, voided
 from holdfast.capacity.store.tables import blocks, hold_lines, holds, sale_lines, sales, seat_claims
 
@@ -120,6 +121,36 @@ async def holders(
         )
     )
     return {row.seat_index: _holder(row) for row in result}
+
+
+async def keepers(transaction: Transaction, section_id: str, indexes: Sequence[int]) -> list[Keeper]:
+    """Return what keeps seats of a section that somebody has from being held."""
+    result = await transaction.execute(
+        select(holds.c.state, holds.c.expire_time, hold_lines.c.block_id)
+        .select_from(
+            seat_claims.outerjoin(
+                holds,
+                (holds.c.organization_id == transaction.organization_id) & (holds.c.id == seat_claims.c.hold_id),
+            ).outerjoin(
+                hold_lines,
+                (hold_lines.c.organization_id == transaction.organization_id)
+                & (hold_lines.c.hold_id == seat_claims.c.hold_id)
+                & (hold_lines.c.section_id == section_id)
+                & (seat_claims.c.seat_index == any_(hold_lines.c.seats)),
+            )
+        )
+        .where(
+            seat_claims.c.organization_id == transaction.organization_id,
+            seat_claims.c.section_id == section_id,
+            seat_claims.c.seat_index.in_(indexes),
+        )
+    )
+    return [
+        Keeper(sold=row.state == HoldState.CONFIRMED)
+        if row.state not in LIVE_STATES or row.block_id is not None
+        else Keeper(until=row.expire_time, pending=row.state == HoldState.PENDING)
+        for row in result
+    ]
 
 
 def _holder(row: Row[Any]) -> SeatHolder:

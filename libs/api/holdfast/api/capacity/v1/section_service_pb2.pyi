@@ -859,7 +859,7 @@ class GetSeatMapRequest(_message.Message):
     schedule_id: _builtins.str
     """Only sections of this date, and event-wide ones; empty = all."""
     with_layout: _builtins.bool
-    """With the rows and labels too. They change rarely: see `layout_etag`."""
+    """With the rows and labels too, of at most 200,000 seats together. They change rarely: see `layout_etag`."""
     def __init__(
         self,
         *,

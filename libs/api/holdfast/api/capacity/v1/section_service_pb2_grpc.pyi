@@ -113,10 +113,13 @@ class SectionServiceStub:
     """
     ExplainAvailability: _grpc.UnaryUnaryMultiCallable[_section_service_pb2.ExplainAvailabilityRequest, _section_service_pb2.ExplainAvailabilityResponse]
     """Goes through the rules of PlaceHold in the order in which it applies them, for one section and one customer, and
-    tells the first that refuses now, what would change that, and when. Changes nothing; locks no price.
-    The order: the event's state, the date, the sales window of the event, the section, the price tier and its window,
-    the limits of an order, the limits of the customer, the free places.
-    Buyers ask for themselves; staff and services may name a `customer_id`.
+    tells the first that refuses now, what would change that, and when: PlaceHold would be refused for the same reason,
+    with the same metadata. Changes nothing; locks no price.
+    The order: the price tier, if one is named (whether it applies, its sales window); the event's state, its sales
+    window; the date; the section; the block and the seats; the section's limits of an order; the tier's limits of an
+    order and of the customer; the free places.
+    Buyers ask for themselves; staff and services may name a `customer_id`. Sections that buyers do not see are explained
+    to whom may hold them, as they can be held.
     Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, PRICE_TIER_NOT_FOUND, BLOCK_NOT_FOUND,
     PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE (pricing is asked if a tier is named), VALIDATION_FAILED. A refusal is an
     answer, no failure.
@@ -253,10 +256,13 @@ class SectionServiceAsyncStub(SectionServiceStub):
     """
     ExplainAvailability: _aio.UnaryUnaryMultiCallable[_section_service_pb2.ExplainAvailabilityRequest, _section_service_pb2.ExplainAvailabilityResponse]  # type: ignore[assignment]
     """Goes through the rules of PlaceHold in the order in which it applies them, for one section and one customer, and
-    tells the first that refuses now, what would change that, and when. Changes nothing; locks no price.
-    The order: the event's state, the date, the sales window of the event, the section, the price tier and its window,
-    the limits of an order, the limits of the customer, the free places.
-    Buyers ask for themselves; staff and services may name a `customer_id`.
+    tells the first that refuses now, what would change that, and when: PlaceHold would be refused for the same reason,
+    with the same metadata. Changes nothing; locks no price.
+    The order: the price tier, if one is named (whether it applies, its sales window); the event's state, its sales
+    window; the date; the section; the block and the seats; the section's limits of an order; the tier's limits of an
+    order and of the customer; the free places.
+    Buyers ask for themselves; staff and services may name a `customer_id`. Sections that buyers do not see are explained
+    to whom may hold them, as they can be held.
     Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, PRICE_TIER_NOT_FOUND, BLOCK_NOT_FOUND,
     PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE (pricing is asked if a tier is named), VALIDATION_FAILED. A refusal is an
     answer, no failure.
@@ -450,10 +456,13 @@ class SectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_section_service_pb2.ExplainAvailabilityResponse, _abc.Awaitable[_section_service_pb2.ExplainAvailabilityResponse]]:
         """Goes through the rules of PlaceHold in the order in which it applies them, for one section and one customer, and
-        tells the first that refuses now, what would change that, and when. Changes nothing; locks no price.
-        The order: the event's state, the date, the sales window of the event, the section, the price tier and its window,
-        the limits of an order, the limits of the customer, the free places.
-        Buyers ask for themselves; staff and services may name a `customer_id`.
+        tells the first that refuses now, what would change that, and when: PlaceHold would be refused for the same reason,
+        with the same metadata. Changes nothing; locks no price.
+        The order: the price tier, if one is named (whether it applies, its sales window); the event's state, its sales
+        window; the date; the section; the block and the seats; the section's limits of an order; the tier's limits of an
+        order and of the customer; the free places.
+        Buyers ask for themselves; staff and services may name a `customer_id`. Sections that buyers do not see are explained
+        to whom may hold them, as they can be held.
         Fails with SECTION_NOT_FOUND, SCHEDULE_NOT_FOUND, SEAT_NOT_FOUND, PRICE_TIER_NOT_FOUND, BLOCK_NOT_FOUND,
         PERMISSION_MISSING, DEPENDENCY_UNAVAILABLE (pricing is asked if a tier is named), VALIDATION_FAILED. A refusal is an
         answer, no failure.
