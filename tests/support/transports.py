@@ -41,6 +41,8 @@ RPCS: Final[Mapping[str, MethodDescriptor]] = {
 _VARIABLE: Final = re.compile(r"\{([a-z_.]+)\}")
 _STATUSES: Final = {
     "VALIDATION_FAILED": 400,
+    "INVALID_SEATING_CONFIG": 400,
+    "UNKNOWN_CURRENCY": 400,
     "IDEMPOTENCY_KEY_REUSED": 422,
     "ETAG_MISMATCH": 412,
     "PERMISSION_MISSING": 403,

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import psycopg
 from pydantic import SecretStr
 
@@ -14,6 +15,7 @@ from holdfast.local.ports import choose
 from holdfast.pricing.app import PricingApp
 from holdfast.pricing.settings import PricingSettings
 from tests.integration.capacity.conftest import running, until
+from tests.support.gate import Gate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -26,15 +28,29 @@ if TYPE_CHECKING:
 
 @dataclass
 class Pricing:
-    """A real pricing at an address that stays. Capacity answers for events and sections, so it needs no neighbours."""
+    """A real pricing behind a gate. Capacity answers for events and sections, so it needs no neighbours."""
 
     database: TestDatabase
     nats_url: str
     identity_dir: Path
-    address: str = field(default_factory=lambda: f"127.0.0.1:{choose()}")
+    port: int = field(default_factory=choose)
     _app: PricingApp | None = None
 
+    def __post_init__(self) -> None:
+        self.gate = Gate("127.0.0.1", self.port)
+
     async def start(self) -> None:
+        """Start both."""
+        await self.gate.start()
+        await self.come()
+
+    async def stop(self) -> None:
+        """Stop both."""
+        await self.gate.stop()
+        await self.go()
+
+    async def come(self) -> None:
+        """Start the service."""
         mesh = MeshSettings(
             identity_dir=self.identity_dir,
             page_token_key=SecretStr("k" * 40),
@@ -43,7 +59,7 @@ class Pricing:
             capacity_address="127.0.0.1:1",
         )
         settings = PricingSettings(
-            listen=self.address,
+            listen=f"127.0.0.1:{self.port}",
             metrics_listen="127.0.0.1:0",
             database_dsn=SecretStr(self.database.dsn("pricing_service")),
             relay_dsn=SecretStr(self.database.dsn("pricing_relay")),
@@ -52,21 +68,15 @@ class Pricing:
         self._app = PricingApp(mesh, settings)
         await self._app.start()
 
-    async def stop(self) -> None:
+    async def go(self) -> None:
+        """Stop the service."""
         if self._app is not None:
             app, self._app = self._app, None
             await app.stop()
 
-    @asynccontextmanager
-    async def away(self) -> AsyncIterator[None]:
-        """Let nobody listen at its address for the length of a block."""
-        await self.stop()
-        yield
-        await self.start()
-
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let it wait in the middle of making or deleting price tiers for the length of a block."""
+        """Let it wait for its rows when it makes or deletes price tiers, and refuse after a while."""
         with psycopg.connect(self.database.dsn("admin")) as connection:
             connection.execute("LOCK TABLE pricing.price_tiers IN SHARE MODE")
             yield
@@ -79,6 +89,23 @@ class Priced:
 
     capacity: Capacity
     pricing: Pricing
+
+    @asynccontextmanager
+    async def pricing_away(self) -> AsyncIterator[None]:
+        """Let nobody be behind the gate for the length of a block."""
+        await self.pricing.go()
+        yield
+        await self.pricing.come()
+        await self.connected()
+
+    async def connected(self) -> None:
+        """Wait until capacity is connected with pricing."""
+        channel = self.capacity.app._pricing.channel  # what a call would meet
+
+        async def ready() -> bool:
+            return channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
+        await until(ready)
 
     async def generate(self, event_id: str, config: Any, **fields: Any) -> Any:
         return await self.capacity.call("GenerateSeating", event_id=event_id, config=config, **fields)
@@ -123,8 +150,9 @@ class Priced:
         """Wait until the seating under way is refused."""
 
         async def refused() -> bool:
-            self.capacity.change("UPDATE capacity.seating_sagas SET due_time = create_time WHERE refusal IS NULL")
-            return not self.capacity.rows("SELECT 1 FROM capacity.seating_sagas WHERE refusal IS NULL")
+            return not self.capacity.rows(
+                "UPDATE capacity.seating_sagas SET due_time = create_time WHERE refusal IS NULL RETURNING 1"
+            )
 
         await until(refused)
 
@@ -132,10 +160,7 @@ class Priced:
         """Wait until no seating is under way, with leases over at once: nobody works on what is left."""
 
         async def ended() -> bool:
-            self.capacity.change(
-                "UPDATE capacity.seating_sagas SET due_time = clock_timestamp() WHERE due_time > clock_timestamp()"
-            )
-            return self.sagas() == 0
+            return not self.capacity.rows("UPDATE capacity.seating_sagas SET due_time = create_time RETURNING 1")
 
         await until(ended)
 
@@ -146,7 +171,9 @@ async def both(database: TestDatabase, nats_server: EmbeddedNats, identity_dir: 
     pricing = Pricing(database, nats_server.url, identity_dir)
     await pricing.start()
     try:
-        async with running(database, nats_server.url, identity_dir, pricing_address=pricing.address) as capacity:
-            yield Priced(capacity, pricing)
+        async with running(database, nats_server.url, identity_dir, pricing_address=pricing.gate.address) as capacity:
+            priced = Priced(capacity, pricing)
+            await priced.connected()
+            yield priced
     finally:
         await pricing.stop()

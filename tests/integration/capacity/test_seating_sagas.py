@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
+from holdfast.capacity import outside
 from holdfast.common import permissions
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
@@ -27,8 +28,10 @@ HALL: dict[str, Any] = {"rows": 25, "cols": 20, "sections": [{"name": "A", "pric
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def priced(database: TestDatabase, nats_server: EmbeddedNats, identity_dir: Path) -> AsyncIterator[Priced]:
-    async with both(database, nats_server, identity_dir) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outside, "SEATING_SECONDS", 15.0)  # calls of pricing are held for as long as a test needs
+        async with both(database, nats_server, identity_dir) as running:
+            yield running
 
 
 def one(price: str, *, name: str = "A", rows: int = 2, **config: Any) -> dict[str, Any]:
@@ -95,7 +98,7 @@ async def test_the_same_key_gives_the_same_answer_and_nothing_more(priced: Price
     event_id, key = await priced.capacity.event(), new_id()
     first = await priced.generate(event_id, HALL, request_id=key)
     tiers = priced.tiers(event_id)
-    async with priced.pricing.away():
+    async with priced.pricing_away():
         again, metadata = await priced.capacity.call_with_metadata(
             "GenerateSeating", event_id=event_id, config=HALL, request_id=key
         )
@@ -122,7 +125,7 @@ async def test_callers_with_the_same_key_share_one_seating(priced: Priced) -> No
 async def test_seatings_that_race_for_the_venue_stay_within_it_and_the_loser_leaves_nothing(priced: Priced) -> None:
     event_id = await priced.capacity.event(venue_max_capacity=5000)
     names = ("A", "B", "C")
-    with priced.pricing.held():
+    async with priced.pricing.gate.shut():
         racing = [asyncio.create_task(priced.generate(event_id, one("10", name=name, rows=200))) for name in names]
         await priced.until_begun(3)  # each of them fits as long as none of the others is there
     done = await outcomes(*racing)
@@ -149,14 +152,14 @@ async def test_what_cannot_be_made_begins_nothing(
     priced: Priced, controls: dict[str, Any], config: dict[str, Any], reason: Reason
 ) -> None:
     event_id = await priced.capacity.event(**controls)
-    with priced.pricing.held():  # pricing is not asked
+    async with priced.pricing.gate.shut():  # pricing is not asked
         assert (await refused(priced.generate(event_id, config))).reason is reason
     assert nothing_left(priced, event_id)
 
 
 async def test_sections_that_are_refused_after_all_take_their_prices_with_them(priced: Priced) -> None:
     event_id, key = await priced.capacity.event(venue_max_capacity=100), new_id()
-    with priced.pricing.held():
+    async with priced.pricing.gate.shut():
         asking = asyncio.create_task(priced.generate(event_id, one("10"), request_id=key))
         await priced.until_begun()
         other = await priced.generate(event_id, {"rows": 10, "cols": 9, "sections": [{"name": "B"}]})
@@ -182,7 +185,7 @@ async def test_a_price_tier_that_has_the_name_refuses_the_seating(priced: Priced
 
 async def test_without_pricing_it_is_said_and_the_seating_goes_on_by_itself(priced: Priced) -> None:
     event_id, key = await priced.capacity.event(), new_id()
-    async with priced.pricing.away():
+    async with priced.pricing_away():
         error = await refused(priced.generate(event_id, HALL, request_id=key))
         assert (error.reason, error.metadata["dependency"]) == (Reason.DEPENDENCY_UNAVAILABLE, "pricing")
         assert "goes on by itself" in error.message
@@ -202,7 +205,7 @@ async def test_without_pricing_it_is_said_and_the_seating_goes_on_by_itself(pric
 
 async def test_a_refusal_stands_while_its_prices_wait_to_be_withdrawn(priced: Priced) -> None:
     event_id, key = await priced.capacity.event(venue_max_capacity=100), new_id()
-    with priced.pricing.held():
+    async with priced.pricing.gate.shut():
         asking = asyncio.create_task(priced.generate(event_id, one("10"), request_id=key))
         await priced.until_begun()
         await priced.generate(event_id, {"rows": 10, "cols": 9, "sections": [{"name": "B"}]})
@@ -225,7 +228,7 @@ async def test_a_refusal_stands_while_its_prices_wait_to_be_withdrawn(priced: Pr
 
 async def test_a_seating_whose_prices_nobody_can_make_is_given_up(priced: Priced) -> None:
     event_id = await priced.capacity.event()
-    async with priced.pricing.away():
+    async with priced.pricing_away():
         await refused(priced.generate(event_id, one("10")))
         aged = "UPDATE capacity.seating_sagas SET create_time = create_time - interval '1 day'"
         assert priced.capacity.change(aged) == 1
@@ -240,7 +243,7 @@ async def test_an_organization_sees_its_own_seatings_only(priced: Priced) -> Non
     await priced.capacity.apply(theirs)
     error = await refused(priced.generate(event_id, HALL, request_id=key, organization_id=other))
     assert error.reason is Reason.EVENT_NOT_FOUND
-    async with priced.pricing.away():
+    async with priced.pricing_away():
         await refused(priced.generate(event_id, HALL, request_id=key))
         # The same key of another organization is another request.
         await refused(priced.generate(theirs.event_id, one("1"), request_id=key, organization_id=other))

@@ -20,7 +20,7 @@ from holdfast.common.mesh_identity import Principal, server_name
 from holdfast.local.identities import OPERATOR
 
 DEADLINE_SECONDS = 5.0
-VERIFY_SECONDS = 60.0
+VERIFY_SECONDS = 120.0
 """Recomputing the counters of an event reads all its live holds and its journal."""
 
 

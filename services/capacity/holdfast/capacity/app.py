@@ -31,7 +31,7 @@ from holdfast.capacity.rpc.sales import SaleServicer
 from holdfast.capacity.rpc.seating import SeatingServicer
 from holdfast.capacity.rpc.seats import SeatServicer
 from holdfast.capacity.rpc.sections import SectionServicer
-from holdfast.capacity.rpc.verification import VerificationServicer
+from holdfast.capacity.rpc.verification import VERIFIED_AT_ONCE_MAX, VerificationServicer
 from holdfast.capacity.rpc.watching import WatchServicer
 from holdfast.capacity.seat_maps import SeatMaps
 from holdfast.capacity.seating_sagas import SeatingSagas
@@ -98,6 +98,14 @@ class CapacityApp:
             tidying=Tidy,
             observe=self._observe,
         )
+        # Verifying an event may take one for seconds: it has its own, and nobody who sells waits for it.
+        self._verifier = Database(
+            dsn=settings.database_dsn.get_secret_value(),
+            pool_size=VERIFIED_AT_ONCE_MAX,
+            application_name=f"holdfast-{SERVICE}-verifier",
+            schema=SCHEMA,
+            metrics=self.metrics,
+        )
         self._sweeper = Database(
             dsn=settings.sweeper_dsn.get_secret_value(),
             pool_size=1,
@@ -163,7 +171,7 @@ class CapacityApp:
             inventory,
             InventoryServicer(front, availabilities=self.availabilities, wake=self._reaper.wake),
             WatchServicer(front, availabilities=self.availabilities, watches=watches),
-            VerificationServicer(front),
+            VerificationServicer(front, database=self._verifier),
         )
         audit = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
         self.server.add(audit, AuditServicer(front))
@@ -182,7 +190,7 @@ class CapacityApp:
         self._opened.push_async_callback(self._telemetry.stop)
         operations = await self.metrics.serve(self._settings.metrics_listen, ready=lambda: self.ready)
         self._opened.push_async_callback(operations.stop)
-        for database in (self._database, self._sweeper):
+        for database in (self._database, self._verifier, self._sweeper):
             self._opened.push_async_callback(database.close)
             await database.start()
         self._opened.push_async_callback(self.availabilities.close)

@@ -181,12 +181,14 @@ def _corrected(inventory: Inventory, correction: Correction) -> Counters:
 
 def _put_seats_right(inventory: Inventory, correction: SeatCorrection, claimed: int) -> None:
     section_id, seating = correction.section_id, inventory.seatings[correction.section_id]
+    # What an earlier request of the batch claimed or freed is as it should be, and not in `claimed`.
+    touched = mask_of(seating.claims)
     for seat, owner_id in correction.missing.items():
         owner = _owner(inventory, section_id, seat, owner_id)
-        if owner is not None and not claimed >> seat & 1 and seat < seating.layout.size:
+        if owner is not None and not (claimed | touched) >> seat & 1 and seat < seating.layout.size:
             seating.claim((seat,), owner)
             claimed |= 1 << seat
-    wrong = (seating.taken ^ claimed) & correction.bitmap
+    wrong = (seating.taken ^ claimed) & correction.bitmap & ~touched
     seating.taken = (seating.taken ^ wrong) & first_bits(seating.layout.size)
     inventory.changed_sections.add(section_id)
 

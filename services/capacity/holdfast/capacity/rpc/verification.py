@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,30 +19,31 @@ from holdfast.common.pagination import filters_of
 from holdfast.common.protobuf import optional_datetime, to_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable
+    from collections.abc import Awaitable, Iterable
 
     from holdfast.capacity.domain.recounts import Difference
     from holdfast.capacity.journal_replay import Replay
-    from holdfast.capacity.operations.history import Run
     from holdfast.capacity.operations.repairing import Findings, Repaired
     from holdfast.capacity.operations.verification import Verification
     from holdfast.capacity.rpc.front import Front
+    from holdfast.common.database import Database
     from holdfast.common.rpc_call import Call
 
 SECONDS_MAX: Final = 120.0
 """How long one call may read: the rows of millions of holds take seconds."""
 TOKEN_LIFE: Final = timedelta(minutes=5)
 """How long differences that were shown can be confirmed."""
-AT_ONCE_MAX: Final = 2
-"""Calls that read at the same time; the others wait. Each has a connection that nobody else can use."""
+VERIFIED_AT_ONCE_MAX: Final = 1
+"""Verifications at the same time; the others wait. Each has a connection that nobody else can use."""
 
 
 class VerificationServicer:
     """What an event's inventory was, and whether it is what it should be."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, *, database: Database) -> None:
         self._front = front
-        self._turns = asyncio.Semaphore(AT_ONCE_MAX)
+        self._database = database
+        self._turns = asyncio.Semaphore(VERIFIED_AT_ONCE_MAX)
 
     async def verify_inventory(self, request: pb.VerifyInventoryRequest, call: Call) -> pb.VerifyInventoryResponse:
         """Compare counters and seats with what they count."""
@@ -58,14 +58,14 @@ class VerificationServicer:
     async def get_inventory_at(self, request: pb.GetInventoryAtRequest, call: Call) -> pb.GetInventoryAtResponse:
         """Read the counters of the past."""
         event_id, moment = request.event_id, optional_datetime(request, "read_time")
-        async with self._turn(call) as (run, limit):
+        run, limit = partial(self._front.run, call), _limit(call)
 
-            def past() -> Awaitable[Replay]:
-                if moment is None:
-                    return history.at_version(run, event_id, request.inventory_version, limit=limit)
-                return history.at_time(run, event_id, moment, limit=limit)
+        def past() -> Awaitable[Replay]:
+            if moment is None:
+                return history.at_version(run, event_id, request.inventory_version, limit=limit)
+            return history.at_time(run, event_id, moment, limit=limit)
 
-            found = await self._front.knowing(call, event_id, past)
+        found = await self._front.knowing(call, event_id, past)
         answer = pb.GetInventoryAtResponse(
             sections=found.standing(),
             totals=found.last.totals,
@@ -123,15 +123,14 @@ class VerificationServicer:
         return fingerprint, int(repaired_version), datetime.fromisoformat(expire_time)
 
     async def _verified(self, call: Call, event_id: str) -> Verification:
-        async with self._turn(call) as (run, limit):
+        run = partial(self._database.run, organization_id=call.organization_id, deadline=call.deadline)
+        async with self._turns:
+            limit = _limit(call)
             return await self._front.knowing(call, event_id, lambda: verification.verify(run, event_id, limit=limit))
 
-    @asynccontextmanager
-    async def _turn(self, call: Call) -> AsyncIterator[tuple[Run, Limit]]:
-        """Wait for the right to read much; gives what runs transactions, and when it has to end."""
-        async with self._turns:
-            until = min(call.deadline, asyncio.get_running_loop().time() + SECONDS_MAX)
-            yield partial(self._front.run, call), Limit(until)
+
+def _limit(call: Call) -> Limit:
+    return Limit(min(call.deadline, asyncio.get_running_loop().time() + SECONDS_MAX))
 
 
 def _bound(request: pb.RepairInventoryRequest, call: Call) -> bytes:

@@ -98,7 +98,7 @@ class InventoryServiceServicer:
         """Recomputes every counter of an event from its holds, sales, blocks and buffers, and from its journal, and its
         seats from what claims them, and shows where they differ. All rows are read in one snapshot, at
         `inventory_version`; the journal, which never changes, up to that version, from the newest checkpoint on. Locks
-        nothing, changes nothing: selling goes on. It takes seconds where a million holds are live, at most two minutes.
+        nothing, changes nothing: selling goes on. With a million live holds it may take half a minute; at most two minutes.
         Fails with EVENT_NOT_FOUND, DEADLINE_EXCEEDED (it was not through in time: nothing is said about the inventory).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -47,7 +47,7 @@ class InventoryServiceStub:
     """Recomputes every counter of an event from its holds, sales, blocks and buffers, and from its journal, and its
     seats from what claims them, and shows where they differ. All rows are read in one snapshot, at
     `inventory_version`; the journal, which never changes, up to that version, from the newest checkpoint on. Locks
-    nothing, changes nothing: selling goes on. It takes seconds where a million holds are live, at most two minutes.
+    nothing, changes nothing: selling goes on. With a million live holds it may take half a minute; at most two minutes.
     Fails with EVENT_NOT_FOUND, DEADLINE_EXCEEDED (it was not through in time: nothing is said about the inventory).
     """
     GetAvailability: _grpc.UnaryUnaryMultiCallable[_inventory_service_pb2.GetAvailabilityRequest, _inventory_service_pb2.GetAvailabilityResponse]
@@ -114,7 +114,7 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     """Recomputes every counter of an event from its holds, sales, blocks and buffers, and from its journal, and its
     seats from what claims them, and shows where they differ. All rows are read in one snapshot, at
     `inventory_version`; the journal, which never changes, up to that version, from the newest checkpoint on. Locks
-    nothing, changes nothing: selling goes on. It takes seconds where a million holds are live, at most two minutes.
+    nothing, changes nothing: selling goes on. With a million live holds it may take half a minute; at most two minutes.
     Fails with EVENT_NOT_FOUND, DEADLINE_EXCEEDED (it was not through in time: nothing is said about the inventory).
     """
     GetAvailability: _aio.UnaryUnaryMultiCallable[_inventory_service_pb2.GetAvailabilityRequest, _inventory_service_pb2.GetAvailabilityResponse]  # type: ignore[assignment]
@@ -196,7 +196,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Recomputes every counter of an event from its holds, sales, blocks and buffers, and from its journal, and its
         seats from what claims them, and shows where they differ. All rows are read in one snapshot, at
         `inventory_version`; the journal, which never changes, up to that version, from the newest checkpoint on. Locks
-        nothing, changes nothing: selling goes on. It takes seconds where a million holds are live, at most two minutes.
+        nothing, changes nothing: selling goes on. With a million live holds it may take half a minute; at most two minutes.
         Fails with EVENT_NOT_FOUND, DEADLINE_EXCEEDED (it was not through in time: nothing is said about the inventory).
         """
 
