@@ -283,6 +283,33 @@ def test_any_object_is_read_or_refused(value: Any) -> None:
     assert outcome(lambda: read(body, PLACE())) in {None, Reason.VALIDATION_FAILED, Reason.MALFORMED_BODY}
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(['"a"', '"b"', '"\\u0061"', '"a:b"', '"{"', '"["']),
+            st.sampled_from(
+                ["1", "-0", "1.50", "1e400", "9" * 30, "null", "true", '"x:y"', '"[{"', "{}", "[1]", "NaN"]
+            ),
+        ),
+        max_size=4,
+    )
+)
+@settings(max_examples=300, deadline=None, database=None)
+def test_a_body_read_the_short_way_says_what_it_says_the_long_way(pairs: list[tuple[str, str]]) -> None:
+    members = ", ".join(f"{key} : {value}" for key, value in pairs)
+    short = understood(f"{{{members}}}")
+    nested = understood(f'{{"in": {{{members}}}}}')  # an object within an object is read the long way
+    assert short == (nested["in"] if isinstance(nested, dict) else nested)
+
+
+def understood(body: str) -> object:
+    """Give what a body says, or why it is refused."""
+    try:
+        return parse_object(body.encode())
+    except DomainError as error:
+        return error.message
+
+
 def outcome(attempt: Callable[[], object]) -> Reason | None:
     try:
         attempt()

@@ -130,16 +130,46 @@ class Telemetry:
         """
         parent = parse_traceparent(traceparent)
         if parent is None:
-            if self.ratio and random.random() < self.ratio:  # noqa: S311 - not a secret
-                return otel_context.set_value(_DECIDED, value=True, context=_EMPTY)
+            new = self._new_context()
+            if new is not None:
+                return new
             parent = _unsampled()
         return trace.set_span_in_context(NonRecordingSpan(parent), _EMPTY)
+
+    def arrive(self, traceparent: str | None, name: str, *, kind: SpanKind) -> tuple[Context, str, Span | None]:
+        """Begin with an arriving call: its context, its traceparent from here on, and its span if it is recorded."""
+        context = self.server_context(traceparent) if traceparent else self._new_context()
+        if context is None:
+            unrecorded = _Unrecorded()
+            return trace.set_span_in_context(unrecorded, _EMPTY), unrecorded.traceparent, None
+        span = self.begin(name, kind=kind, context=context)
+        if span is not None:
+            context = trace.set_span_in_context(span, context)
+        return context, format_traceparent(trace.get_current_span(context).get_span_context()), span
+
+    def _new_context(self) -> Context | None:
+        """Give the context of a new trace if it shall be recorded."""
+        if self.ratio and random.random() < self.ratio:  # noqa: S311 - not a secret
+            return otel_context.set_value(_DECIDED, value=True, context=_EMPTY)
+        return None
 
     def begin(self, name: str, *, kind: SpanKind, context: Context) -> Span | None:
         """Start a span if the context's trace is recorded; None otherwise. Whoever begins it ends it."""
         if not is_recorded(context):
             return None
         return self.tracer.start_span(name, context=context, kind=kind)
+
+
+class _Unrecorded(NonRecordingSpan):
+    """Stands for a new trace that is not recorded; is taken apart only when somebody asks for it."""
+
+    def __init__(self) -> None:  # without a context as yet, which is what the base is made of
+        ids = f"{random.getrandbits(192):048x}"
+        self.traceparent = f"00-{ids[:32]}-{ids[32:]}-00"
+
+    def get_span_context(self) -> SpanContext:
+        trace_id, span_id = int(self.traceparent[3:35], 16), int(self.traceparent[36:52], 16)
+        return SpanContext(trace_id, span_id, is_remote=True, trace_flags=_NOT_SAMPLED)
 
 
 _EMPTY: Final = otel_context.Context()

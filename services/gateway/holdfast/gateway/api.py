@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from opentelemetry import context as otel_context
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from holdfast.common.errors import DomainError, Reason, invalid
 from holdfast.common.rpc_policy import ANONYMOUS
-from holdfast.common.telemetry import format_traceparent
 from holdfast.gateway.answers import Answer
 from holdfast.gateway.auth import token_invalid
 from holdfast.gateway.body import ClientGoneError, ClientTooSlowError
@@ -81,13 +79,10 @@ class Api:
         """Answer one request."""
         started = time.perf_counter()
         headers, method = exchange.headers, exchange.method
-        context = self._telemetry.server_context(_text(headers.get(b"traceparent")))
-        span = self._telemetry.begin(f"HTTP {method}", kind=SpanKind.SERVER, context=context)
-        if span is not None:
-            context = trace.set_span_in_context(span, context)
+        context, traceparent, span = self._telemetry.arrive(
+            _text(headers.get(b"traceparent")), f"HTTP {method}", kind=SpanKind.SERVER
+        )
         otel_context.attach(context)  # each request runs in a task of its own: nothing to detach
-        span_context = trace.get_current_span(context).get_span_context()
-        traceparent = format_traceparent(span_context)
         trace_id = traceparent[3:35]
         route = "none"
         try:

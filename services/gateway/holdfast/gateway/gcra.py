@@ -7,7 +7,7 @@ rate. It may run ahead of the clock by the burst, never further. One number a ca
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -24,16 +24,15 @@ class Limit:
 
     rate_per_second: float
     burst: int
+    interval_us: int = field(init=False)
+    """Microseconds between requests at the rate; 0 = no limit."""
+    tolerance_us: int = field(init=False)
+    """How far the theoretical arrival time may run ahead of the clock."""
 
-    @property
-    def interval_us(self) -> int:
-        """Microseconds between requests at the rate; 0 = no limit."""
-        return round(MICROSECONDS / self.rate_per_second) if self.rate_per_second else 0
-
-    @property
-    def tolerance_us(self) -> int:
-        """How far the theoretical arrival time may run ahead of the clock."""
-        return self.interval_us * self.burst
+    def __post_init__(self) -> None:
+        interval_us = round(MICROSECONDS / self.rate_per_second) if self.rate_per_second else 0
+        object.__setattr__(self, "interval_us", interval_us)
+        object.__setattr__(self, "tolerance_us", interval_us * self.burst)
 
 
 def decide(*, arrival_us: int | None, now_us: int, limit: Limit) -> tuple[int, int]:

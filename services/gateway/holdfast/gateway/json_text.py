@@ -11,6 +11,8 @@ import json
 import re
 from typing import Any, Final, Self
 
+import orjson
+
 from holdfast.common.errors import DomainError, FieldViolation, Reason
 
 DEPTH_MAX: Final = 64
@@ -48,6 +50,9 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """Read one JSON object. Anything else is a MALFORMED_BODY that says what is wrong, and where it can be said."""
     if not body.strip():
         raise malformed("", "the body is empty; a JSON object is needed")
+    plain = _plain(body)
+    if plain is not None:
+        return plain
     if nested_too_deep(body):
         raise malformed("", f"nested more than {DEPTH_MAX} levels deep")
     try:
@@ -64,6 +69,23 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise malformed("", "not valid JSON") from None
     if type(value) is not dict:
         raise malformed("", "a JSON object is needed")
+    return value
+
+
+def _plain(body: bytes) -> dict[str, Any] | None:
+    """Read what most bodies are, one object without objects, arrays and fractions in it, in a third of the time.
+
+    None when it is not known to be one, or could be read in two ways: a key that came twice leaves fewer keys than
+    colons, and so does a colon in a text, which is read the other way then.
+    """
+    if b"[" in body or body.count(b"{") != 1:
+        return None
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None  # the other way tells what is wrong
+    if type(value) is not dict or len(value) != body.count(b":") or float in map(type, value.values()):
+        return None
     return value
 
 

@@ -100,8 +100,8 @@ def _expression(writers: JsonWriter, field: FieldDescriptor, scope: dict[str, An
     if is_map(field):
         return f"dict({value})"
     one = _single(writers, field, scope)
-    if field.is_repeated:
-        return f"list({value})" if one == "{}" else f"[{one.format('item')} for item in {value}]"
+    if field.is_repeated:  # a slice is a list that is made at once; going through the container asks it for each item
+        return f"{value}[:]" if one == "{}" else f"[{one.format('item')} for item in {value}[:]]"
     return one.format(value)
 
 

@@ -21,6 +21,7 @@ from holdfast.common.mesh_identity import service_principal
 from holdfast.common.rpc_faults import internal, time_over
 from holdfast.common.telemetry import current_traceparent, span
 from holdfast.gateway.body import ClientGoneError
+from holdfast.gateway.deadlines import Deadlines
 from holdfast.gateway.mutations import BATCH, CARRIED, WaitingCall, batch_request
 from holdfast.gateway.replicas import is_silence
 
@@ -211,6 +212,8 @@ class Lanes:
         self._pauses: dict[WaitingCall, asyncio.TimerHandle] = {}
         self._closed = False
         self._several = len(replicas) > 1
+        self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(_expire)
         measures.lanes(
             waiting=lambda: sum(lane.waiting for lane in self._lanes.values()),
             calls=lambda: sum(lane.calls for lane in self._lanes.values()),
@@ -225,6 +228,7 @@ class Lanes:
             pause.cancel()
             item.fail(self._replicas.all[0].peer.unavailable())
         self._pauses.clear()
+        self._deadlines.close()
 
     async def call(
         self, path: str, request: Any, *, principal: Principal, deadline_seconds: float, caller: Caller
@@ -250,7 +254,7 @@ class Lanes:
         gone: Callable[[], bool],
         traceparent: str,
     ) -> tuple[Message, bool]:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         future: asyncio.Future[tuple[Message, bool]] = loop.create_future()
         item = WaitingCall(
             mutation,
@@ -263,11 +267,11 @@ class Lanes:
             future=future,
         )
         self._lane(item, self._replicas.order(item.key)[0]).put(item)
-        expiry = loop.call_at(item.deadline, _expire, item)
+        self._deadlines.add(item)
         try:
             return await future
         finally:
-            expiry.cancel()
+            self._deadlines.remove(item)
 
     def learn(self, outcome: Any) -> None:
         """Take over of which event a hold and its sections are."""
@@ -293,7 +297,7 @@ class Lanes:
         elif others:
             self._put(item, others[0])
         else:
-            self._pauses[item] = asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._paused, item, after)
+            self._pauses[item] = self._loop.call_later(AGAIN_SECONDS, self._paused, item, after)
 
     def _others(self, item: WaitingCall, replica: Replica) -> list[Replica]:
         return [each for each in self._replicas.order(item.key) if each is not replica and each.ready]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -30,11 +31,13 @@ CHECK_SECONDS_MAX: Final = 0.05
 PROBE_SECONDS: Final = 1.0
 BATCH_MAX: Final = 200
 WAITING_MAX: Final = 10_000
+KEYS_MAX: Final = 10_000
 KEY_PREFIX: Final = "holdfast:limit:"
 
 # KEYS: the organization's key, then one for each principal's request. ARGV: interval and tolerance of an organization,
-# then of a principal, in microseconds. Answers, for each request, which limit refuses (0 none, 1 organization,
-# 2 principal) and how long to wait. The arithmetic is gcra.decide; the clock is Valkey's, the same for all gateways.
+# then of a principal, in microseconds. Answers three numbers for each request that is refused: which one (from 1), by
+# which limit (1 organization, 2 principal), and how long to wait; nothing for the others, which are nearly all. The
+# arithmetic is gcra.decide; the clock is Valkey's, the same for all gateways.
 SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -58,11 +61,12 @@ for i = 2, #KEYS do
     end
   end
   if refused == 0 then
-    wait = 0
     for key, arrival in pairs(following) do arrivals[key] = arrival end
+  else
+    answers[#answers + 1] = i - 1
+    answers[#answers + 1] = refused
+    answers[#answers + 1] = math.ceil(wait)
   end
-  answers[#answers + 1] = refused
-  answers[#answers + 1] = math.ceil(wait)
 end
 for key, arrival in pairs(arrivals) do
   if arrival ~= before[key] and arrival > now then
@@ -74,6 +78,8 @@ return answers
 # How Valkey names scripts; nothing relies on it being hard to forge.
 _SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _NAMES: Final = ("organization", "principal")
+PASSED: Final = (-1, 0)
+"""What LocalMemory says of a request that no limit refuses."""
 
 logger = structlog.get_logger(__name__)
 
@@ -101,10 +107,12 @@ class RateLimiter:
         self._work = asyncio.Event()
         self._shared = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
+        # Without timeouts of its own, each of which costs a task or a timer: every use of it here has one.
         self._client: Redis = Redis.from_url(
             url,
-            socket_timeout=CHECK_SECONDS_MAX,
-            socket_connect_timeout=CHECK_SECONDS_MAX,
+            socket_timeout=None,
+            socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
             max_connections=4,
             client_name="holdfast-gateway",
@@ -135,12 +143,11 @@ class RateLimiter:
         """Count one request of a principal. Raises RATE_LIMITED with the time after which one more would pass."""
         if not self.enabled:
             return
-        organization = KEY_PREFIX + "{" + (principal.organization_id or "-") + "}"
-        caller = organization + ":" + hashlib.blake2b(principal.subject.encode(), digest_size=16).hexdigest()
+        organization, caller = _keys(principal.organization_id, principal.subject)
         if not self._shared or len(self._waiting) >= WAITING_MAX or not self._tasks:
             refused, wait_us = self._decide_locally(organization, caller)
         else:
-            future: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[tuple[int, int]] = self._loop.create_future()
             self._waiting.append((organization, caller, future))
             self._work.set()
             refused, wait_us = await future
@@ -194,9 +201,13 @@ class RateLimiter:
                 logger.warning("shared rate limit not usable", key=organization, cause=type(answer).__name__)
                 self._settle_locally(items)
                 continue
-            for index, (_, _, future) in enumerate(items):
+            refusals = {
+                number: (limit - 1, wait_us)
+                for number, limit, wait_us in zip(answer[::3], answer[1::3], answer[2::3], strict=True)
+            }
+            for number, (_, _, future) in enumerate(items, start=1):
                 if not future.done():
-                    future.set_result((int(answer[2 * index]) - 1, int(answer[2 * index + 1])))
+                    future.set_result(refusals.get(number, PASSED))
 
     async def _evaluate(self, groups: dict[str, list[_Waiting]]) -> list[Any]:
         answers = await self._run(groups)
@@ -237,3 +248,10 @@ class RateLimiter:
         else:
             self._shared = True
             self._on_fallback(False)
+
+
+@lru_cache(maxsize=KEYS_MAX)
+def _keys(organization_id: str, subject: str) -> tuple[str, str]:
+    """Give the keys of an organization and of a principal; in a cluster, those of one organization lie together."""
+    organization = KEY_PREFIX + "{" + (organization_id or "-") + "}"
+    return organization, organization + ":" + hashlib.blake2b(subject.encode(), digest_size=16).hexdigest()

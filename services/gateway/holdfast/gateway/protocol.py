@@ -51,7 +51,6 @@ class Connection(HttpToolsProtocol):
 
     _in_head = True
     _head_bytes = 0
-    _head_lines = 0
     _received = 0
     _awaits_head = False
     """Whether the deadline is that of a head; else it is that of a connection at rest."""
@@ -98,7 +97,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin to count a head."""
-        self._head_bytes = self._head_lines = 0
+        self._head_bytes = 0
         self.url = b""
         self.headers = []
 
@@ -110,7 +109,6 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep, and count; the trailers of a chunked body count on."""
         self.headers.append((name.lower(), value))
-        self._head_lines += 1
         self._count_head(len(name) + len(value) + _LINE_OVERHEAD)
 
     def on_headers_complete(self) -> None:
@@ -226,7 +224,7 @@ class Connection(HttpToolsProtocol):
 
     def _count_head(self, count: int) -> None:
         self._head_bytes += count
-        if self._head_bytes > HEAD_BYTES_MAX or self._head_lines > HEADER_LINES_MAX:
+        if self._head_bytes > HEAD_BYTES_MAX or len(self.headers) > HEADER_LINES_MAX:
             self._refusal = HEADERS_TOO_LARGE
             raise HeadTooLargeError
 

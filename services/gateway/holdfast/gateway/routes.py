@@ -119,6 +119,9 @@ class Routes:
         wanted = "GET" if method == "HEAD" else method
         allowed: dict[str, None] = {}
         if segments is not None:
+            straight = _straight(self._root, segments)
+            if straight is not None and wanted in straight[0].bindings:
+                return straight[0].bindings[wanted], straight[1]
             found = _find(self._root, segments, 0, [], wanted, allowed)
             if found is not None:
                 return found
@@ -157,6 +160,20 @@ def _segments(raw_path: bytes) -> list[str] | None:
             return None
         decoded.append(segment)
     return decoded
+
+
+def _straight(node: _Node, segments: list[str]) -> tuple[_Node, list[str]] | None:
+    """Go down by literals, and by a variable only where there is nothing else: that needs no way back."""
+    values: list[str] = []
+    for segment in segments:
+        below = node.literals.get(segment)
+        if below is None:
+            if node.verbs or node.variable is None:
+                return None
+            below = node.variable
+            values.append(segment)
+        node = below
+    return node, values
 
 
 def _find(  # noqa: PLR0913, PLR0917 - one recursion, bounded by SEGMENTS_MAX

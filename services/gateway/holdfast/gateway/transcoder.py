@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import reduce
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -42,7 +43,7 @@ _ETAG: Final = re.compile(r'(?:W/)?"([\x21\x23-\x7e]*)"')
 _BARE_ETAG: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Arrived:
     """What of an HTTP request becomes the RPC's request. Headers by lower-case name; absent ones are None."""
 
@@ -234,14 +235,11 @@ def _variable_setter(descriptor: Descriptor, path: str) -> Callable[[Any, str, R
 
 
 def _location(template: str) -> Callable[[Any], bytes]:
-    parts = _LOCATION_VARIABLE.split(template)
+    variables = [attrgetter(path) for path in _LOCATION_VARIABLE.findall(template)]
+    form = _LOCATION_VARIABLE.sub("%s", template.replace("%", "%%"))
 
     def write(response: Any) -> bytes:
-        text = [
-            quote(str(reduce(getattr, part.split("."), response)), safe="") if index % 2 else part
-            for index, part in enumerate(parts)
-        ]
-        return "".join(text).encode("ascii")
+        return (form % tuple([quote(str(get(response)), safe="") for get in variables])).encode("ascii")
 
     return write
 
@@ -251,6 +249,5 @@ def _etag_of(descriptor: Descriptor) -> Callable[[Any], str] | None:
     for field in descriptor.fields:
         message = field.message_type
         if message is not None and not field.is_repeated and "etag" in message.fields_by_name:
-            name = field.name
-            return lambda response: str(getattr(response, name).etag)
+            return attrgetter(f"{field.name}.etag")
     return None
