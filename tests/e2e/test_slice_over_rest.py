@@ -201,3 +201,26 @@ def test_a_second_update_with_an_old_etag_is_refused(organizer: httpx.Client) ->
     stale = organizer.patch(path, json={"name": "Night of Drums"}, headers={"If-Match": etag})
     assert (stale.status_code, stale.json()["code"]) == (412, "ETAG_MISMATCH")
     assert organizer.get(path).json()["event"]["name"] == "Night of Winds"
+
+
+def test_the_past_the_proof_and_the_audit_log_of_an_inventory_are_read(
+    mesh: Mesh, organizer: httpx.Client, buyer: httpx.Client
+) -> None:
+    show = create_show(organizer, total=10)
+    placed = buyer.post(f"/api/v1/capacity/{show.section_id}/reserve", json={"quantity": 3})
+    inventory = f"/api/v1/events/{show.event_id}/inventory"
+    version = int(placed.json()["inventory_version"])
+    before = organizer.get(inventory, params={"inventory_version": version - 1}).json()
+    now = organizer.get(inventory, params={"read_time": placed.json()["server_time"]}).json()
+    assert [before["totals"].get("held", 0), now["totals"]["held"]] == [0, 3]
+    assert (before["inventory_version"], now["inventory_version"]) == (str(version - 1), str(version))
+    early = organizer.get(inventory, params={"inventory_version": version + 1})
+    assert (early.status_code, early.json()["code"]) == (400, "VALIDATION_FAILED")
+
+    with mesh.client("admin", subject="ada") as admin:
+        shown = post(admin, f"{inventory}:repair", {"reason": "looking"}, expect=200)
+        assert (shown["differences"], shown["repaired"], shown["confirmation_token"]) == ([], False, "")
+        listed = admin.get("/api/v1/audit-log/capacity", params={"resource_id": show.section_id})
+        assert [(each["action"], each["actor"]) for each in listed.json()["entries"]] == [("CreateSection", "olga")]
+    refused = post(organizer, f"{inventory}:repair", {"reason": "looking"}, expect=403)
+    assert refused["code"] == "PERMISSION_MISSING"

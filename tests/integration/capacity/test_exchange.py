@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from holdfast.api.capacity.v1 import hold_pb2
+from holdfast.capacity.domain.blocks import Act
+from holdfast.capacity.domain.exchanging import ExchangeRequest
+from holdfast.capacity.domain.parts import PartRequest
+from holdfast.capacity.domain.placing import LineRequest
+from holdfast.capacity.operations.exchanging import ExchangeSeats
 from holdfast.common.errors import Reason
+from holdfast.common.idempotency import RequestKey
 from holdfast.common.ids import new_id
 from tests.integration.capacity.conftest import refused
 from tests.integration.capacity.racing import outcomes, reasons
@@ -209,4 +215,20 @@ async def test_exchanges_and_holds_race_for_the_same_seats(capacity: Capacity) -
     assert reasons(done) == {"ok": 3, Reason.SEATS_TAKEN: 6}
     assert sorted(seat for seat in taken_seats(capacity, section.id) if seat >= 6) == [6, 7, 8]
     assert len(claimed_seats(capacity, section.id)) == 6 + sum(isinstance(each, hold_pb2.Hold) for each in done)
+    await capacity.check(event_id)
+
+
+async def test_an_exchange_that_runs_again_after_an_unknown_commit_finds_what_it_did(capacity: Capacity) -> None:
+    event_id = await capacity.event()
+    floor, box = await capacity.section(event_id, 10), await capacity.section(event_id, 10)
+    sale = await sold(capacity, await capacity.place(floor.id, 3))
+    request = ExchangeRequest(
+        new_id(), sale.id, (PartRequest(1, 2),), (LineRequest(box.id, None, 1),), {}, Act("user:owner", "why")
+    )
+    command = ExchangeSeats(request, sale.customer_id, RequestKey("user:owner", "X", new_id(), b""))
+    async with capacity.engine_of_the_service() as submit:
+        first, again = await submit(event_id, command), await submit(event_id, command)
+    assert (again.exchange_id, again.made_version) == (first.exchange_id, first.made_version)
+    assert (first.replayed, again.replayed) == (False, False)
+    assert (await figures(capacity, floor.id), await figures(capacity, box.id)) == ((9, 0, 1, 0), (9, 0, 1, 0))
     await capacity.check(event_id)

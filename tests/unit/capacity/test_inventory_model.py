@@ -9,9 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from holdfast.capacity.domain.blocks import Act
 from holdfast.capacity.domain.changing import ChangeRequest, change
 from holdfast.capacity.domain.deadlines import Payment, begin_payment, extend
 from holdfast.capacity.domain.ending import Confirmation, confirm, release
+from holdfast.capacity.domain.exchanging import ExchangeRequest, exchange
 from holdfast.capacity.domain.holds import LIVE, Hold, HoldState
 from holdfast.capacity.domain.parts import PartRequest
 from holdfast.capacity.domain.places import wanted_places
@@ -21,7 +23,9 @@ from holdfast.common.errors import DomainError, Reason
 from tests.unit.capacity.factories import NOW, committed, inventory, placed, section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from holdfast.capacity.domain.sales import Sale
 
 TOTALS = {"floor": 12, "balcony": 5}
 WHICH = st.integers(0, 1_000)
@@ -44,10 +48,12 @@ class Selling(RuleBasedStateMachine):
         self.now = NOW
         self.stock = inventory(*(section(name, total) for name, total in TOTALS.items()))
         self.holds: dict[str, Hold] = {}
+        self.sales: dict[str, Sale] = {}
         self.replaced: set[str] = set()
 
     def commit(self) -> None:
         self.holds.update({hold.hold_id: hold for hold in (*self.stock.holds.made, *self.stock.holds.changed)})
+        self.sales.update({sale.sale_id: sale for sale in (*self.stock.sales.made, *self.stock.sales.changed)})
         self.stock = committed(self.stock, at=self.now)
 
     def live(self) -> list[Hold]:
@@ -71,10 +77,7 @@ class Selling(RuleBasedStateMachine):
         return over
 
     def free(self, name: str) -> int:
-        sold = [hold for hold in self.holds.values() if hold.state is HoldState.CONFIRMED]
-        return TOTALS[name] - sum(
-            line.quantity for hold in (*self.live(), *sold) for line in hold.lines if line.section_id == name
-        )
+        return TOTALS[name] - places(self.live(), name) - sold(self.sales.values(), name)
 
     @rule(
         quantities=st.dictionaries(st.sampled_from(sorted(TOTALS)), st.integers(1, 6), min_size=1),
@@ -169,6 +172,29 @@ class Selling(RuleBasedStateMachine):
         else:
             assert now.lines == hold.lines
 
+    @precondition(lambda self: self.sales)
+    @rule(which=WHICH, line=WHICH, given=WHICH, name=st.sampled_from(sorted(TOTALS)), spare=st.integers(-1, 5))
+    def exchange(self, *, which: int, line: int, given: int, name: str, spare: int) -> None:
+        sale = list(self.sales.values())[which % len(self.sales)]
+        of = sale.lines[line % len(sale.lines)]
+        left = sale.left(of).quantity
+        given = given % (left + 2) or 1  # one too many now and then
+        back = min(given, left) if of.section_id == name else 0
+        taken = self.free(name) + back - spare  # down to what is there, and one too many
+        if taken < 1:
+            return
+        self.load_expired()
+        self.stock.sales.load(sale.sale_id, sale)
+        part, wanted = PartRequest(of.number, given), LineRequest(name, None, taken)
+        request = ExchangeRequest("exchange", sale.sale_id, (part,), (wanted,), {}, Act("staff"))
+        error = refusal(lambda: exchange(self.stock, sale, request))
+        good = given <= left and spare >= 0
+        assert (error is None) == good
+        self.commit()
+        now = self.sales[sale.sale_id]
+        assert sold([now], name) == sold([sale], name) + (taken - back if good else 0)
+        assert now.customer_id == sale.customer_id
+
     @precondition(lambda self: self.holds)
     @rule(which=WHICH)
     def reacquire(self, *, which: int) -> None:
@@ -196,7 +222,6 @@ class Selling(RuleBasedStateMachine):
     @invariant()
     def counters_are_sums_of_claims(self) -> None:
         live = [hold for hold in self.holds.values() if hold.state in LIVE]
-        sold = [hold for hold in self.holds.values() if hold.state is HoldState.CONFIRMED]
         assert self.stock.live_holds == len(live)
         for name, each in self.stock.sections.items():
             counters = each.counters
@@ -204,7 +229,7 @@ class Selling(RuleBasedStateMachine):
                 TOTALS[name],
                 places([hold for hold in live if hold.state is HoldState.ACTIVE], name),
                 places([hold for hold in live if hold.state is HoldState.PENDING], name),
-                places(sold, name),
+                sold(self.sales.values(), name),
             )
             assert counters.available >= 0
         assert self.stock.counters.held == sum(each.counters.held for each in self.stock.sections.values())
@@ -214,6 +239,10 @@ class Selling(RuleBasedStateMachine):
 
 def places(holds: list[Hold], name: str) -> int:
     return sum(line.quantity for hold in holds for line in hold.lines if line.section_id == name)
+
+
+def sold(sales: Iterable[Sale], name: str) -> int:
+    return sum(sale.left(line).quantity for sale in sales for line in sale.lines if line.section_id == name)
 
 
 def same(one: Hold, other: Hold) -> bool:

@@ -140,6 +140,7 @@ class CapacityApp:
         front = Front(
             database=self._database,
             engine=self._engine,
+            layouts=layouts,
             outside=outside,
             tokens=PageTokens(mesh.page_token_key),
             metrics=self.metrics,
@@ -151,7 +152,7 @@ class CapacityApp:
             SectionServicer(front, events),
             ExplainServicer(front, events),
             SeatingServicer(front, self._seating_sagas),
-            SeatServicer(front, events, seat_maps=self.seat_maps, layouts=layouts),
+            SeatServicer(front, events, seat_maps=self.seat_maps),
             BlockServicer(front, events),
         )
         holds = hold_service_pb2.DESCRIPTOR.services_by_name["HoldService"]

@@ -13,6 +13,7 @@ from holdfast.capacity.domain.refusals import ENDINGS_TRIED_MAX, FAILURES, refus
 from holdfast.capacity.domain.seats import Seating
 from holdfast.capacity.domain.sections import Counters
 from holdfast.capacity.operations.access import section_not_found
+from holdfast.capacity.operations.layouts import with_layouts
 from holdfast.capacity.store import availability, blocks, customers, seats, snapshots
 from holdfast.common.errors import DomainError, Reason
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from holdfast.capacity.domain.placing import LineRequest
     from holdfast.capacity.domain.refusals import Ending, Keeper, Refusal
+    from holdfast.capacity.engine.layouts import Layouts
     from holdfast.common.database import Transaction
 
 
@@ -54,13 +56,13 @@ class Checked:
     at: datetime
 
 
-async def check(transaction: Transaction, question: Question) -> Checked:
+async def check(transaction: Transaction, question: Question, *, layouts: Layouts) -> Checked:
     """Try a line in memory, on the newest commit. Raises what says that the question itself is wrong.
 
     Raises OtherDateError as placing does. The transaction is a snapshot.
     """
     wanted, customer_id = question.wanted, question.customer_id
-    inventory = await _inventory(transaction, question)
+    inventory = await _inventory(transaction, question, layouts)
     claimed = {}
     if customer_id:
         claimed = await customers.tickets(transaction, inventory.event_id, customer_id, at=inventory.at)
@@ -88,11 +90,13 @@ async def check(transaction: Transaction, question: Question) -> Checked:
     )
 
 
-async def _inventory(transaction: Transaction, question: Question) -> Inventory:
+async def _inventory(transaction: Transaction, question: Question, layouts: Layouts) -> Inventory:
     """Read what a line is judged by, as callers see it: what ended is free already, or back in its block."""
     wanted = question.wanted
     others = [each.section_id for each in wanted.fallbacks]
     found = await snapshots.of_section(transaction, wanted.section_id, others=others)
+    if found is not None:
+        found = await with_layouts(transaction, layouts, found)
     views = {} if found is None else {view.section.section_id: view for view in found.views}
     for section_id in (wanted.section_id, *others):
         if section_id not in views or not (question.hidden or views[section_id].section.visible):

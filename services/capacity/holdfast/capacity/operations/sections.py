@@ -13,7 +13,7 @@ from holdfast.capacity.domain.inventory import TidyFirst
 from holdfast.capacity.domain.planning import check_maxima
 from holdfast.capacity.domain.sections import Counters, Section, SectionKind
 from holdfast.capacity.operations.access import event_not_found, section_not_found
-from holdfast.capacity.operations.layouts import store_layout
+from holdfast.capacity.operations.layouts import store_layout, with_layouts
 from holdfast.capacity.store import sections as store
 from holdfast.capacity.store import snapshots
 from holdfast.common.errors import DomainError, FieldViolation, Reason, invalid
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from holdfast.capacity.domain.blocks import Act
     from holdfast.capacity.domain.inventory import Inventory
+    from holdfast.capacity.engine.layouts import Layouts
     from holdfast.capacity.engine.needs import Needs
     from holdfast.capacity.engine.reading import Reader
     from holdfast.capacity.engine.unit import Unit
@@ -304,30 +305,42 @@ class SetBuffer:
         return SectionsMade((self.section_id,), version)
 
 
-async def get_section(transaction: Transaction, section_id: str, *, hidden: bool) -> SectionsRead:
+async def get_section(transaction: Transaction, section_id: str, *, layouts: Layouts, hidden: bool) -> SectionsRead:
     """Read a section; one that is not visible only if `hidden` ones may be seen."""
     snapshot = await snapshots.of_section(transaction, section_id)
     if snapshot is None or not (hidden or snapshot.views[0].section.visible):
         raise section_not_found(section_id)
-    return SectionsRead(snapshot)
+    return SectionsRead(await with_layouts(transaction, layouts, snapshot))
 
 
-async def get_sections(transaction: Transaction, event_id: str, section_ids: Sequence[str]) -> list[SectionView]:
+async def get_sections(
+    transaction: Transaction, event_id: str, section_ids: Sequence[str], *, layouts: Layouts
+) -> list[SectionView]:
     """Read sections that a request made, in its order; those that were deleted since are left out."""
     snapshot = await snapshots.of_sections(transaction, event_id, section_ids)
-    views = {} if snapshot is None else {view.section.section_id: view for view in snapshot.views}
+    if snapshot is None:
+        return []
+    found = await with_layouts(transaction, layouts, snapshot)
+    views = {view.section.section_id: view for view in found.views}
     return [views[section_id] for section_id in section_ids if section_id in views]
 
 
 async def list_sections(  # noqa: PLR0913 (an operation's parts)
-    transaction: Transaction, event_id: str, *, limit: int, after: Cursor | None, hidden: bool, with_total: bool
+    transaction: Transaction,
+    event_id: str,
+    *,
+    layouts: Layouts,
+    limit: int,
+    after: Cursor | None,
+    hidden: bool,
+    with_total: bool,
 ) -> SectionsRead:
     """Read a page of an event's sections."""
     snapshot = await snapshots.page(transaction, event_id, limit=limit, after=after, hidden=hidden)
     if snapshot is None:
         raise event_not_found(event_id)
     total = await store.count(transaction, event_id, hidden=hidden) if with_total else None
-    return SectionsRead(snapshot, total=total)
+    return SectionsRead(await with_layouts(transaction, layouts, snapshot), total=total)
 
 
 async def get_totals(transaction: Transaction, event_id: str) -> Totals:

@@ -64,7 +64,9 @@ class ExplainServicer:
         for attempt in range(1, PRICED_MAX + 1):
             question = await self._priced(call, event_id, wanted, customer_id, fresh=attempt > 1)
             try:
-                return await self._front.run(call, partial(checking.check, question=question), snapshot=True)
+                return await self._front.run(
+                    call, partial(checking.check, question=question, layouts=self._front.layouts), snapshot=True
+                )
             except OtherDateError:
                 continue
         raise DomainError(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from holdfast.capacity.engine.batches import Engine
+    from holdfast.capacity.engine.layouts import Layouts
     from holdfast.capacity.engine.queues import Item
     from holdfast.capacity.engine.unit import Command
     from holdfast.capacity.outside import Outside
@@ -37,11 +38,19 @@ OfAHold = (
 class Front:
     """The dependencies of the servicers, and the steps that they share."""
 
-    def __init__(
-        self, *, database: Database, engine: Engine, outside: Outside, tokens: PageTokens, metrics: Metrics
+    def __init__(  # noqa: PLR0913 (what servicers need)
+        self,
+        *,
+        database: Database,
+        engine: Engine,
+        layouts: Layouts,
+        outside: Outside,
+        tokens: PageTokens,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._engine = engine
+        self.layouts = layouts
         self.outside = outside
         self.tokens = tokens
         self.metrics = metrics

@@ -40,7 +40,10 @@ class SeatingServicer:
         made = await self._make(request, key, call)
         self._front.replayed(call, request, replayed=made.replayed)
         read = await self._front.run(
-            call, lambda transaction: operations.get_sections(transaction, request.event_id, made.section_ids)
+            call,
+            lambda transaction: operations.get_sections(
+                transaction, request.event_id, made.section_ids, layouts=self._front.layouts
+            ),
         )
         return pb.GenerateSeatingResponse(
             sections=[

@@ -25,7 +25,6 @@ from holdfast.common.protobuf import to_money, to_timestamp
 if TYPE_CHECKING:
     from holdfast.api.common.v1 import money_pb2
     from holdfast.capacity.domain.listed_seats import ListedSeat
-    from holdfast.capacity.engine.layouts import Layouts
     from holdfast.capacity.operations.seats import SeatPage
     from holdfast.capacity.rpc.events_of import EventsOf
     from holdfast.capacity.rpc.front import Front
@@ -40,11 +39,10 @@ _NO_ANSWER: Final = frozenset({Reason.DEPENDENCY_UNAVAILABLE, Reason.DEADLINE_EX
 class SeatServicer:
     """The seats that there are."""
 
-    def __init__(self, front: Front, events: EventsOf, *, seat_maps: SeatMaps, layouts: Layouts) -> None:
+    def __init__(self, front: Front, events: EventsOf, *, seat_maps: SeatMaps) -> None:
         self._front = front
         self._events = events
         self._seat_maps = seat_maps
-        self._layouts = layouts
         self._written = WrittenLayouts()
 
     async def list_seats(self, request: pb.ListSeatsRequest, call: Call) -> pb.ListSeatsResponse:
@@ -66,7 +64,7 @@ class SeatServicer:
             with_total=request.with_total,
             hidden=self._front.sees_hidden(call),
         )
-        read = partial(list_seats, layouts=self._layouts, query=query)
+        read = partial(list_seats, layouts=self._front.layouts, query=query)
         page = await self._front.knowing(call, request.event_id, lambda: self._front.run(call, read, snapshot=True))
         price, missing = await self._price_now(call, page)
         staff = self._front.viewer(call).reads_all
@@ -132,7 +130,10 @@ class SeatServicer:
         made = await self._front.submit(call, await self._events.section(call, request.section_id), audited)
         self._front.replayed(call, request, replayed=made.replayed)
         read = await self._front.run(
-            call, lambda transaction: sections.get_section(transaction, request.section_id, hidden=True)
+            call,
+            lambda transaction: sections.get_section(
+                transaction, request.section_id, layouts=self._front.layouts, hidden=True
+            ),
         )
         view = read.snapshot.views[0]
         return pb.SetSeatAttributesResponse(

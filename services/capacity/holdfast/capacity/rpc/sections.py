@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from holdfast.api.capacity.v1 import section_pb2
@@ -82,7 +83,10 @@ class SectionServicer:
     async def _read(self, call: Call, section_id: str) -> section_pb2.Section:
         """Read a section as it is now, for whoever may change it."""
         read = await self._front.run(
-            call, lambda transaction: operations.get_section(transaction, section_id, hidden=True)
+            call,
+            lambda transaction: operations.get_section(
+                transaction, section_id, layouts=self._front.layouts, hidden=True
+            ),
         )
         return _first(read, call)
 
@@ -105,7 +109,10 @@ class SectionServicer:
         made = await self._front.submit_knowing(call, request.event_id, audited)
         self._front.replayed(call, request, replayed=made.replayed)
         views = await self._front.run(
-            call, lambda transaction: operations.get_sections(transaction, request.event_id, made.section_ids)
+            call,
+            lambda transaction: operations.get_sections(
+                transaction, request.event_id, made.section_ids, layouts=self._front.layouts
+            ),
         )
         return pb.BatchCreateSectionsResponse(
             sections=[
@@ -120,7 +127,7 @@ class SectionServicer:
         read = await self._front.run(
             call,
             lambda transaction: operations.get_section(
-                transaction, request.section_id, hidden=self._front.sees_hidden(call)
+                transaction, request.section_id, layouts=self._front.layouts, hidden=self._front.sees_hidden(call)
             ),
         )
         return pb.GetSectionResponse(
@@ -143,7 +150,9 @@ class SectionServicer:
         if request.HasField("best_available"):
             wanted = with_best(wanted, request.best_available)
         question = checking.Question(wanted, hidden=self._front.sees_hidden(call))
-        found = await self._front.run(call, lambda transaction: checking.check(transaction, question), snapshot=True)
+        found = await self._front.run(
+            call, partial(checking.check, question=question, layouts=self._front.layouts), snapshot=True
+        )
         return pb.CheckAvailabilityResponse(
             available=found.refusal is None,
             quantity=wanted.quantity,
@@ -167,6 +176,7 @@ class SectionServicer:
             lambda transaction: operations.list_sections(
                 transaction,
                 request.event_id,
+                layouts=self._front.layouts,
                 limit=size + 1,
                 after=after,
                 hidden=self._front.sees_hidden(call),

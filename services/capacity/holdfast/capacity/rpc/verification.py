@@ -14,7 +14,7 @@ from holdfast.capacity.operations.history import Limit
 from holdfast.capacity.operations.repairing import Repair, findings_of, repaired, repaired_before
 from holdfast.capacity.store.inventories import clock
 from holdfast.common import ids
-from holdfast.common.errors import DomainError, invalid
+from holdfast.common.errors import DomainError
 from holdfast.common.pagination import filters_of
 from holdfast.common.protobuf import optional_datetime, to_timestamp
 
@@ -79,8 +79,6 @@ class VerificationServicer:
     async def repair_inventory(self, request: pb.RepairInventoryRequest, call: Call) -> pb.RepairInventoryResponse:
         """Show what does not agree, or put it right."""
         if not request.confirmation_token:
-            if request.request_id:
-                raise invalid("request_id", "belongs to the call with the confirmation_token")
             return self._shown(request, call, findings_of(await self._verified(call, request.event_id)))
         key = self._front.key(call, request, "RepairInventory")
         before = await self._front.run(call, lambda transaction: repaired_before(transaction, key))

@@ -60,14 +60,21 @@ FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::tex
   $13::timestamptz[], $14::text[], $15::text[], $16::bigint[])
   AS h (id, customer_id, placed_by, state, request_id, request_hash, order_reference, expire_time, end_time, sale_id,
     replaces_hold_id, revision)"""
+# Those that changed are named whole, and each is found by its key: an UPDATE that joins an array is planned as what
+# reads the table for the array, or searches the array for each row.
 _HOLDS: Final = """
-UPDATE capacity.holds t SET state = h.state, order_reference = h.order_reference, expire_time = h.expire_time,
-  end_time = h.end_time, void_cause = nullif(h.void_cause, ''), sale_id = nullif(h.sale_id, ''),
-  payment_time = h.payment_time, revision = h.revision
-FROM unnest($3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[],
-  $10::timestamptz[], $11::bigint[])
-  AS h (id, state, order_reference, expire_time, end_time, void_cause, sale_id, payment_time, revision)
-WHERE t.organization_id = $1 AND t.event_id = $2 AND t.id = h.id AND t.id = ANY ($3::text[])"""
+INSERT INTO capacity.holds AS t (organization_id, event_id, id, customer_id, placed_by, state, request_id, request_hash,
+  order_reference, create_time, expire_time, placed_version, end_time, void_cause, sale_id, payment_time, revision)
+SELECT $1, $2, h.id, h.customer_id, h.placed_by, h.state, h.request_id, decode(h.request_hash, 'hex'),
+  h.order_reference, h.create_time, h.expire_time, h.placed_version, h.end_time, nullif(h.void_cause, ''),
+  nullif(h.sale_id, ''), h.payment_time, h.revision
+FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[],
+  $11::timestamptz[], $12::bigint[], $13::timestamptz[], $14::text[], $15::text[], $16::timestamptz[], $17::bigint[])
+  AS h (id, customer_id, placed_by, state, request_id, request_hash, order_reference, create_time, expire_time,
+    placed_version, end_time, void_cause, sale_id, payment_time, revision)
+ON CONFLICT (organization_id, id) DO UPDATE SET state = excluded.state, order_reference = excluded.order_reference,
+  expire_time = excluded.expire_time, end_time = excluded.end_time, void_cause = excluded.void_cause,
+  sale_id = excluded.sale_id, payment_time = excluded.payment_time, revision = excluded.revision"""
 _DROP_LINES: Final = "DELETE FROM capacity.hold_lines WHERE organization_id = $1 AND hold_id = ANY ($2::text[])"
 _LINES: Final = """
 INSERT INTO capacity.{table} (organization_id, {owner}, number, section_id, schedule_id, quantity, seats, labels,
@@ -248,9 +255,15 @@ def holds(inventory: Inventory) -> list[Statement]:
                 (
                     *mine,
                     plain([each.hold_id for each in changed]),
+                    texts([each.customer_id for each in changed]),
+                    texts([each.placed_by for each in changed]),
                     plain([each.state.value for each in changed]),
+                    texts([each.request_id for each in changed]),
+                    blobs([each.request_hash for each in changed]),
                     texts([each.order_reference for each in changed]),
+                    moments([each.create_time for each in changed]),
                     moments([each.expire_time for each in changed]),
+                    plain([each.placed_version for each in changed]),
                     moments([each.end_time for each in changed]),
                     plain([each.void_cause.value if each.void_cause else '""' for each in changed]),
                     texts([each.sale_id or "" for each in changed]),

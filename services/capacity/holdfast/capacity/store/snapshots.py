@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, exists, func, literal, select, true, union_all
 
-from holdfast.capacity.domain.layouts import Layout
 from holdfast.capacity.store.holds import LIVE_STATES, voided
 from holdfast.capacity.store.sections import section_of
 from holdfast.capacity.store.tables import blocks, event_inventories, hold_lines, holds, sections, voids
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import CTE, ColumnElement, CompoundSelect, Row, ScalarSelect, Select
 
+    from holdfast.capacity.domain.layouts import Layout
     from holdfast.capacity.domain.sections import Counters, Section
     from holdfast.common.database import Transaction
 
@@ -33,7 +33,8 @@ _ENDED: Final = ("held", "pending", "blocked")
 class SectionView:
     """A section, and its counters as callers see them: places of holds that ended are free, or back in their block.
 
-    Of a seated section also its layout, and the bitmap of the seats that are claimed, by whomever.
+    Of a seated section also the bitmap of the seats that are claimed, by whomever, and its layout where it was added:
+    those that are known are not read again.
     """
 
     section: Section
@@ -111,7 +112,7 @@ async def _read(
         .cte("moment")
     )
     shown = (
-        select(sections)
+        select(*(column for column in sections.c if column.name != "row_layout"))
         .where(
             sections.c.organization_id == transaction.organization_id,
             sections.c.event_id == select(moment.c.event_id).scalar_subquery(),
@@ -156,7 +157,6 @@ def _view(row: Row[Any]) -> SectionView:
             pending=known.pending - int(row.ended_pending),
             blocked=known.blocked + int(row.ended_blocked),
         ),
-        layout=None if row.row_layout is None else Layout.from_json(row.row_layout),
         taken=0 if row.taken is None else int.from_bytes(row.taken, "little"),
     )
 

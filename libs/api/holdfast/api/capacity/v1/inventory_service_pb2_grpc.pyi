@@ -89,7 +89,7 @@ class InventoryServiceStub:
     which the journal and the audit log tell, with the reason. If the differences are others by then, nothing is
     repaired. Nothing to repair is an answer without a token. One commit sets 30,000 seats of bitmaps and makes 500
     claims at most: after it, ask for the differences again.
-    Idempotent by `request_id`, which belongs to the second call.
+    Idempotent by `request_id`, which is kept of the second call: the first changes nothing.
     Fails with EVENT_NOT_FOUND, CONFIRMATION_INVALID (the token is used up, over, or of other differences),
     CAPACITY_COMMITTED (a section's claims are more than its total; raise the total first), VALIDATION_FAILED,
     IDEMPOTENCY_KEY_REUSED, OVERLOADED, DEADLINE_EXCEEDED.
@@ -156,7 +156,7 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
     which the journal and the audit log tell, with the reason. If the differences are others by then, nothing is
     repaired. Nothing to repair is an answer without a token. One commit sets 30,000 seats of bitmaps and makes 500
     claims at most: after it, ask for the differences again.
-    Idempotent by `request_id`, which belongs to the second call.
+    Idempotent by `request_id`, which is kept of the second call: the first changes nothing.
     Fails with EVENT_NOT_FOUND, CONFIRMATION_INVALID (the token is used up, over, or of other differences),
     CAPACITY_COMMITTED (a section's claims are more than its total; raise the total first), VALIDATION_FAILED,
     IDEMPOTENCY_KEY_REUSED, OVERLOADED, DEADLINE_EXCEEDED.
@@ -262,7 +262,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
         which the journal and the audit log tell, with the reason. If the differences are others by then, nothing is
         repaired. Nothing to repair is an answer without a token. One commit sets 30,000 seats of bitmaps and makes 500
         claims at most: after it, ask for the differences again.
-        Idempotent by `request_id`, which belongs to the second call.
+        Idempotent by `request_id`, which is kept of the second call: the first changes nothing.
         Fails with EVENT_NOT_FOUND, CONFIRMATION_INVALID (the token is used up, over, or of other differences),
         CAPACITY_COMMITTED (a section's claims are more than its total; raise the total first), VALIDATION_FAILED,
         IDEMPOTENCY_KEY_REUSED, OVERLOADED, DEADLINE_EXCEEDED.
