@@ -113,15 +113,14 @@ def test_attributes_are_set_and_a_taken_seat_is_named(organizer: httpx.Client, s
 
 @pytest.mark.usefixtures("sections")
 def test_the_terminal_draws_the_rows(mesh: Mesh, show: Show) -> None:
-    printed = mesh.command("seatmap", show.event_id, "--section", "Stalls left-1").stdout
+    printed = mesh.command("seatmap", show.event_id).stdout
     lines = printed.splitlines()
     assert lines[0] == "Stalls left-1: 9 of 11 seats free"
     assert lines[1] == "1  ooh  xoo"
     assert lines[2].startswith("2   W")
     assert "legend:" in printed
     assert "\x1b" not in printed, "no colours where nobody looks"
-    every = mesh.command("seatmap", show.event_id).stdout
-    assert all(f"Stalls left-{number}: " in every for number in (1, 2))
+    assert "Stalls left-2: " in printed
     unknown = mesh.command("seatmap", show.event_id, "--section", "Nowhere", check=False)
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "Nowhere" in unknown.stderr

@@ -12,7 +12,7 @@ from holdfast.capacity import outside
 from holdfast.common import permissions
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.ids import new_id
-from tests.integration.capacity.conftest import refused, schedule
+from tests.integration.capacity.conftest import refused, schedule, until
 from tests.integration.capacity.priced import Priced, both
 from tests.integration.capacity.racing import outcomes, reasons
 
@@ -185,6 +185,11 @@ async def test_a_price_tier_that_has_the_name_refuses_the_seating(priced: Priced
 
 async def test_without_pricing_it_is_said_and_the_seating_goes_on_by_itself(priced: Priced) -> None:
     event_id, key = await priced.capacity.event(), new_id()
+
+    async def counted() -> bool:
+        value = priced.capacity.app.metrics.registry.get_sample_value
+        return bool(value("holdfast_seatings_resumed_total", {"outcome": "made"}))
+
     async with priced.pricing_away():
         error = await refused(priced.generate(event_id, HALL, request_id=key))
         assert (error.reason, error.metadata["dependency"]) == (Reason.DEPENDENCY_UNAVAILABLE, "pricing")
@@ -197,6 +202,7 @@ async def test_without_pricing_it_is_said_and_the_seating_goes_on_by_itself(pric
         )
         assert unpriced.reason is Reason.IDEMPOTENCY_KEY_REUSED
     await priced.until_ended()
+    await until(counted)  # just after the commit that ended it
     sections = [section_id for _, _, section_id in priced.sections(event_id)]
     assert [section_id for _, section_id, _, _ in priced.tiers(event_id)] == sections
     answer = await priced.generate(event_id, HALL, request_id=key)

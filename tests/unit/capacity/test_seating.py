@@ -13,6 +13,7 @@ from holdfast.capacity.domain.seat_rows import AttributeChange
 from holdfast.capacity.domain.seating import RowConfig, RunConfig, SeatingConfig, SectionConfig, plan
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.money import Money
+from holdfast.pricing.domain import terms
 
 WHEELCHAIR = RunConfig(seats=1, attributes=AttributeChange(wheelchair=True))
 COMPANION = RunConfig(seats=1, attributes=AttributeChange(companion=True))
@@ -242,3 +243,13 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert sum(part.layout.size for part in full) == 100_000
     many = tuple(SectionConfig(name=str(n), subsections=100) for n in range(5))
     assert len(plan(SeatingConfig(rows=1, cols=1, sections=many))) == 500
+
+
+def test_the_highest_price_of_a_seat_is_what_pricing_takes() -> None:
+    highest = Money(terms.PRICE_MINOR_MAX, "USD")
+    config = SeatingConfig(sections=(SectionConfig("A", price=highest, rows=1, cols=1),))
+    assert plan(config)[0].price == highest
+    above = SeatingConfig(sections=(SectionConfig("A", price=highest + Money(1, "USD"), rows=1, cols=1),))
+    with pytest.raises(DomainError) as refused:
+        plan(above)
+    assert refused.value.metadata == {"path": "sections[0].price"}

@@ -130,6 +130,13 @@ class Metrics:
         self.payments_begun_total = Counter("holdfast_payments_begun", "Holds whose payment began", registry=registry)
         self.holds_active = Gauge("holdfast_holds_active", "Holds that are active or pending", registry=registry)
 
+        self.seatings_resumed_total = Counter(
+            "holdfast_seatings_resumed",
+            "Seatings with prices that were found left and taken up, by what came of it (made, refused, waits, gone)",
+            ["outcome"],
+            registry=registry,
+        )
+
         self.engine_waiting = Gauge("holdfast_engine_waiting", "Requests that wait for a batch", registry=registry)
         self.engine_batch_size = Histogram(
             "holdfast_engine_batch_size", "Requests that a batch decided", buckets=BATCH_BUCKETS, registry=registry

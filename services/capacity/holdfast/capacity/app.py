@@ -135,7 +135,11 @@ class CapacityApp:
         )
         outside = Outside(events=self._events, pricing=self._pricing)
         self._seating_sagas = SeatingSagas(
-            database=self._database, sweeper=self._sweeper, engine=self._engine, outside=outside
+            database=self._database,
+            sweeper=self._sweeper,
+            engine=self._engine,
+            outside=outside,
+            metrics=self.metrics,
         )
         front = Front(
             database=self._database,

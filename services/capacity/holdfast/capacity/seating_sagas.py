@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from holdfast.capacity.outside import Outside
     from holdfast.capacity.store.seating_sagas import DueSaga
     from holdfast.common.database import Database, Transaction
+    from holdfast.common.metrics import Metrics
 
 SAGAS_MAX: Final = 20
 """Sagas that one look finds."""
@@ -46,11 +47,14 @@ logger = structlog.get_logger(__name__)
 class SeatingSagas:
     """The sagas as this process works on them."""
 
-    def __init__(self, *, database: Database, sweeper: Database, engine: Engine, outside: Outside) -> None:
+    def __init__(
+        self, *, database: Database, sweeper: Database, engine: Engine, outside: Outside, metrics: Metrics
+    ) -> None:
         self._database = database
         self._sweeper = sweeper
         self._engine = engine
         self._outside = outside
+        self._resumed = metrics.seatings_resumed_total
 
     async def finish(self, saga: SeatingSaga, *, deadline: float) -> SectionsMade | None:
         """Take a saga to its end for a call; `deadline`: `loop.time()`.
@@ -94,6 +98,7 @@ class SeatingSagas:
             try:
                 await self._resume(due)
             except DomainError as error:
+                self._resumed.labels("waits").inc()
                 logger.info("a seating waits", saga_id=due.saga_id, cause=str(error))
             except Exception:
                 logger.exception("a seating failed", saga_id=due.saga_id)
@@ -108,8 +113,9 @@ class SeatingSagas:
         saga, give_up = claimed
         deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
         end = await self._advance(saga, deadline=deadline, give_up=give_up)
-        refusal = end.reason.value if isinstance(end, DomainError) else ""
-        logger.info("took a seating up that was left", saga_id=saga.saga_id, refusal=refusal)
+        refused = isinstance(end, DomainError)
+        self._resumed.labels("refused" if refused else "made" if end else "gone").inc()
+        logger.info("took a seating up that was left", saga_id=saga.saga_id, refusal=str(end) if refused else "")
 
     async def _advance(self, saga: SeatingSaga, *, deadline: float, give_up: bool) -> SectionsMade | DomainError | None:
         """Take the steps that are left; gives what was made, what refused it, or None if it is gone."""
