@@ -266,6 +266,8 @@ async def test_several_lines_get_their_seats_or_none_does(capacity: Capacity) ->
     assert not taken_seats(capacity, both.id)
     # Two dates of the same seats: what one line gets the other does not.
     explicit = {"section_id": both.id, "schedule_id": second, "seats": {"labels": ["A-1"]}}
+    twice = await refused(place(explicit, {**explicit, "schedule_id": first}))
+    assert [each.field for each in twice.violations] == ["lines[1].seats"]
     hold = await place(line(both, 3), explicit, line(other, 2))
     assert [list(each.seats) for each in hold.lines] == [["A-2", "A-3", "A-4"], ["A-1"], ["A-1", "A-2"]]
     await capacity.check(event_id)

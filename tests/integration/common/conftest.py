@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +14,15 @@ import pytest
 from holdfast.common.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+    from holdfast.local.nats import EmbeddedNats
     from tests.support.postgres import TestDatabase
 
 SCHEMA = "proving"
 WAIT_SECONDS = 20.0
+LEASE_SECONDS = 1.0
+"""Of a relay, here."""
 
 
 @asynccontextmanager
@@ -57,3 +62,25 @@ async def admin(database: TestDatabase) -> AsyncIterator[psycopg.AsyncConnection
     """The superuser, to look and to break things; every statement commits by itself."""
     async with await psycopg.AsyncConnection.connect(database.dsn("admin"), autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+async def empty_outbox(admin: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+    """Nothing waits, and nobody holds a lease."""
+    await admin.execute("TRUNCATE proving.outbox; TRUNCATE proving.leases")
+
+
+@pytest.fixture
+def relay_process(database: TestDatabase, nats_server: EmbeddedNats) -> Iterator[subprocess.Popen[str]]:
+    """A relay in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.common.relay_process"], stdin=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    process.stdin.write(f"{database.dsn('proving_relay')}\n{nats_server.url}\n{LEASE_SECONDS}\n")
+    process.stdin.close()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)

@@ -6,10 +6,14 @@ import asyncio
 
 import pytest
 
+from holdfast.api.capacity.v1 import availability_pb2
 from holdfast.api.capacity.v1 import inventory_service_pb2 as pb
+from holdfast.common.contracts import contract_services
 from holdfast.common.errors import DomainError, Reason
 from holdfast.common.mesh_identity import Principal
+from holdfast.gateway.routes import Routes
 from holdfast.gateway.shared_reads import SharedReads
+from holdfast.gateway.transcoder import compile_endpoints
 
 ANN = Principal("ann", "org", frozenset({"buyer"}))
 BOB = Principal("bob", "org", frozenset({"buyer"}))
@@ -130,3 +134,14 @@ async def test_closing_ends_what_is_under_way() -> None:
         await running
     with pytest.raises(asyncio.CancelledError):
         await following
+
+
+def test_an_answer_that_is_shared_is_written_once_and_never_for_another() -> None:
+    endpoint = compile_endpoints(Routes(contract_services()).bindings)["GET", "/api/v1/events/{event_id}/availability"]
+    first, second = (
+        pb.GetAvailabilityResponse(availability=availability_pb2.Availability(event_id=event_id, etag="1"))
+        for event_id in ("a", "b")
+    )
+    bodies = [endpoint.answer(each, replayed=False).body for each in (first, first, second, first)]
+    assert bodies[0] is bodies[1]
+    assert [b'"event_id":"a"' in body for body in bodies] == [True, True, False, True]

@@ -74,7 +74,7 @@ class Consumer:
     `run_handler`, if there is one, gets what has gathered of an aggregate instead: messages of consecutive versions, at
     most `pulling.BATCH`, to be applied all or none; they are acknowledged together. If it fails, `handler` gets them
     one by one, so that only what is wrong with one of them keeps that one back; a dependency that is away sends all of
-    them back. Such a consumer rests a little after work, up to 0.1 s, for more to gather.
+    them back. Such a consumer rests 0.1 s after work, for more to gather.
     """
 
     name: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from holdfast.common.errors import DomainError, Reason
@@ -56,12 +57,15 @@ class SharedReads:
         if turns.following is None:
             turns.following = asyncio.create_task(self._turn(question, turns, call), name="shared read")
             turns.following.add_done_callback(_seen)
+        # As `timeout` and `shield` would do it, for less than half: this is done for each caller.
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = loop.create_future()
+        turns.following.add_done_callback(partial(_tell, waiter))
+        timer = loop.call_later(deadline_seconds, _give_up, waiter)
         try:
-            async with asyncio.timeout(deadline_seconds):
-                answer: T = await asyncio.shield(turns.following)
-                return answer
-        except TimeoutError:
-            raise DomainError(Reason.DEADLINE_EXCEEDED, "the answer did not come in time") from None
+            return await waiter
+        finally:
+            timer.cancel()
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -80,6 +84,24 @@ class SharedReads:
             turns.running = None
             if turns.following is None:
                 del self._turns[question]
+
+
+def _tell(waiter: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
+    if waiter.done():
+        return
+    if task.cancelled():
+        waiter.cancel()
+        return
+    error = task.exception()
+    if error is None:
+        waiter.set_result(task.result())
+    else:
+        waiter.set_exception(error)
+
+
+def _give_up(waiter: asyncio.Future[Any]) -> None:
+    if not waiter.done():
+        waiter.set_exception(DomainError(Reason.DEADLINE_EXCEEDED, "the answer did not come in time"))
 
 
 def _seen(task: asyncio.Task[Any]) -> None:

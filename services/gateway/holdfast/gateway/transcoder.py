@@ -70,6 +70,7 @@ class Endpoint:
         self.public: bool = policy.public
         rest = rpc.GetOptions().Extensions[policy_pb2.rest]
         self.shared: bool = rest.shared
+        self._encoded: tuple[Any, bytes] = (None, b"")
         self._no_content: bool = rest.no_content
         self._location = _location(rest.location) if rest.location else None
         self._etag = _etag_of(rpc.output_type)
@@ -191,7 +192,15 @@ class Endpoint:
         if self._location is not None:
             headers.append((b"location", self._location(response)))
             status = 200 if replayed else 201
-        return Answer(status=status, headers=headers, body=orjson.dumps(self._write(response)))
+        return Answer(status=status, headers=headers, body=self._encode(response))
+
+    def _encode(self, response: Any) -> bytes:
+        """Give the body. Who shared a call shares its response, which is written once for them."""
+        if not self.shared:
+            return orjson.dumps(self._write(response))
+        if self._encoded[0] is not response:
+            self._encoded = (response, orjson.dumps(self._write(response)))
+        return self._encoded[1]
 
 
 def compile_endpoints(bindings: Sequence[Binding]) -> Mapping[tuple[str, str], Endpoint]:

@@ -30,7 +30,8 @@ taken.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from holdfast.capacity.domain import windows
@@ -86,11 +87,25 @@ def choose(layout: Layout, *, taken: int, wish: Wish) -> Choice | Shortage:
     start = search.whole()
     if start >= 0:
         return Choice((range(start, start + wish.quantity),))
-    if wish.allow_split:
+    shortage = search.shortage()
+    if wish.allow_split and shortage.free >= wish.quantity and shortage.wheelchairs_free >= wish.wheelchairs:
         groups = search.split()
         if groups:
             return Choice(groups)
-    return _Search(layout, taken, wish).shortage()
+    return shortage
+
+
+@dataclass(slots=True)
+class _Nearest:
+    """Groups of one size while more and more of them are taken.
+
+    `elected` is a heap of those that stand for their rows: distance, row, first seat. `taken_of` is the row of the one
+    that was taken last, which has to elect another.
+    """
+
+    starts: int = 0
+    elected: list[tuple[int, int, int]] = field(default_factory=list)
+    taken_of: int | None = None
 
 
 class _Search:
@@ -102,9 +117,11 @@ class _Search:
         "_largest",
         "_largest_starts",
         "_layout",
+        "_nearest",
         "_ordinary",
         "_others",
         "_restricted",
+        "_size_max",
         "_standing",
         "_starts",
         "_wheelchairs",
@@ -127,6 +144,8 @@ class _Search:
             allowed &= ~layout.restricted_view
         self._others = layout.ordinary & allowed
         self._largest = self._largest_starts = 0
+        self._nearest = _Nearest()
+        self._size_max = wish.quantity
         self._wheelchairs = self._companions = 0
         if wish.wheelchairs:
             self._wheelchairs = layout.wheelchair & allowed
@@ -191,7 +210,10 @@ class _Search:
             starts = self._least_restricted(starts, size)
             beside = (chosen & self._adjacent) << 1 | ((chosen >> 1 & self._adjacent) >> (size - 1))
             starts = starts & beside or starts
-        start = self._best_of(starts, size)
+        if self._wish.wheelchairs or size < self._largest or self._standing.by_distance is None:
+            start = self._best_of(starts, size)
+        else:
+            start = self._next_nearest(starts, size)
         # The largest groups have no seat in common, or they would be larger: taking one leaves the others.
         self._largest_starts &= ~(1 << start)
         return range(start, start + size)
@@ -199,10 +221,12 @@ class _Search:
     def _next_accessible(self, wheelchairs: int, missing: int) -> range:
         """Give the largest group of wheelchair places and companion seats that fits what is missing."""
         pool = self._wheelchairs | self._led()[0]
-        for size in range(min(missing, windows.longest(pool, self._adjacent)), 0, -1):
+        # Less is there and less is missing with each group, so none is larger than the one before.
+        for size in range(min(missing, self._size_max, windows.longest(pool, self._adjacent)), 0, -1):
             low = max(1, size - (missing - wheelchairs))
             start = self._best_accessible(size, others=0, low=low, high=wheelchairs)
             if start >= 0:
+                self._size_max = size
                 return range(start, start + size)
         return range(0)
 
@@ -250,6 +274,27 @@ class _Search:
             if best < 0 or (distance, row) < (best_distance, best_row):
                 best, best_distance, best_row = start, distance, row
         return best
+
+    def _next_nearest(self, starts: int, size: int) -> int:
+        """Give what `_best_of` would, asked again and again for groups of one size: only one row is not as before."""
+        nearest = self._nearest
+        if nearest.taken_of is not None:
+            self._stand(nearest.taken_of, size)
+        if not nearest.elected:
+            nearest.starts = self._least_restricted(starts, size)
+            for row in range(len(self._standing.rows)):
+                self._stand(row, size)
+        _, row, start = heappop(nearest.elected)
+        nearest.starts &= ~(1 << start)
+        nearest.taken_of = row
+        return start
+
+    def _stand(self, row: int, size: int) -> None:
+        """Let the group that a row elects stand, if the row has one."""
+        nearest, standing = self._nearest, self._standing
+        if nearest.starts >> self._starts[row] & standing.rows[row].mask:
+            start, distance = self._elected(row, nearest.starts, size, standing.focal_place)
+            heappush(nearest.elected, (distance + standing.distances[row], row, start))
 
     def _elected(self, number: int, starts: int, size: int, focal_place: int | None) -> tuple[int, int]:
         """Give the group that stands for a row, and the square of its doubled distance along the row."""

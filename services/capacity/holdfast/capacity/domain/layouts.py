@@ -194,11 +194,13 @@ class Layout:
             )
         focal = self.focal_point
         if focal is None:
-            return Standing(rows=rows, focal_place=None, by_distance=None)
+            return Standing(rows=rows, focal_place=None, distances=(), by_distance=None)
+        distances = [4 * (number + 1 - focal.row) ** 2 for number in range(len(rows))]
         return Standing(
             rows=rows,
             focal_place=2 * focal.place,
-            by_distance=sorted((4 * (number + 1 - focal.row) ** 2, number) for number in range(len(rows))),
+            distances=distances,
+            by_distance=sorted((distance, number) for number, distance in enumerate(distances)),
         )
 
     @cached_property

@@ -265,11 +265,16 @@ def default_schedule(controls: EventControls, at: datetime, *, field: str) -> Sc
 
 
 def check_distinct(lines: Sequence[Line], requested: Sequence[LineRequest]) -> None:
-    """Raise VALIDATION_FAILED when a section and date appear twice: their limits could not be told apart."""
+    """Raise VALIDATION_FAILED when a section and date appear twice, whose limits could not be told apart, or a seat."""
     if len(lines) == 1:
         return
     seen: set[tuple[str, str | None]] = set()
+    seats: set[tuple[str, int]] = set()
     for wanted, line in zip(requested, lines, strict=True):
+        of_line = {(line.section_id, seat) for seat in line.seats}
+        if seats & of_line:
+            raise invalid(wanted.path("seats"), "a seat appears in another line already")
+        seats |= of_line
         place_of = (line.section_id, line.schedule_id)
         if place_of in seen:
             raise invalid(wanted.path("section_id"), "the section and date appear in another line already")

@@ -23,10 +23,11 @@ class StandingRow:
 class Standing:
     """All rows.
 
-    With a focal point: `focal_place` is its place, doubled, and `by_distance` the rows by how near they are to it, of
-    equally near ones the front one first, each with the square of its doubled distance.
+    With a focal point: `focal_place` is its place, doubled, `distances` the squares of the rows' doubled distances from
+    it, and `by_distance` the same with the rows' numbers, the nearest first, of equally near ones the front one.
     """
 
     rows: Sequence[StandingRow]
     focal_place: int | None
+    distances: Sequence[int]
     by_distance: Sequence[tuple[int, int]] | None
