@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS_MAX: Final = 3
 RELOAD_CHECK_SECONDS: Final = 15.0
+CONNECT_SECONDS_MAX: Final = 2
 DRAIN_SECONDS: Final = 30.0
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 """As the servers' limit: a batch's outcomes are longer than its lines."""
@@ -135,7 +136,8 @@ class MeshChannel(grpc.aio.Channel):
             ("grpc.keepalive_timeout_ms", 5_000),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.initial_reconnect_backoff_ms", 50),
-            ("grpc.min_reconnect_backoff_ms", 50),
+            # In spite of its name, the time that an attempt to connect has: handshakes are slow on a busy machine.
+            ("grpc.min_reconnect_backoff_ms", CONNECT_SECONDS_MAX * 1_000),
             ("grpc.max_reconnect_backoff_ms", 1_000),
             ("grpc.max_receive_message_length", ANSWER_BYTES_MAX),
             ("grpc.use_local_subchannel_pool", 1),  # A new channel must not take over a connection of the old one.

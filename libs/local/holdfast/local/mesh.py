@@ -263,7 +263,7 @@ class LocalMesh:
 
 
 class _Released:
-    """A unit whose ports are kept for it until the moment it starts."""
+    """A unit whose ports are kept for it alone until it starts."""
 
     def __init__(self, unit: Unit, reservations: Reservations, *, ports: Sequence[int] = ()) -> None:
         self._unit = unit
@@ -284,7 +284,7 @@ class _Released:
 
     def start(self) -> None:
         for port in self._ports:
-            self._reservations.let_go(port)
+            self._reservations.share(port)
         self._unit.start()
 
     def stop(self) -> None:

@@ -66,9 +66,10 @@ def taken(*, name: str, port: int, variable: str) -> PortTakenError:
 class Reservations:
     """Ports kept for processes that are about to start, so that a mesh that starts beside this one takes others.
 
-    A bound socket that never listens keeps a port; it is let go right before the process that wants it starts. Between
-    that and the process' own listening, and whenever it is restarted, another mesh is kept away by a claim: a name
-    that the kernel gives to one process at a time and takes back when it dies.
+    A bound socket that never listens keeps a port. Right before the process that wants it starts, the port is shared:
+    that process may listen there, and still no outgoing connection is given the port before it does, nor while it is
+    restarted. Another mesh is kept away by a claim: a name that the kernel gives to one process at a time and takes
+    back when it dies.
     """
 
     def __init__(self) -> None:
@@ -100,15 +101,15 @@ class Reservations:
         self._claims[port] = claim
         return True
 
-    def let_go(self, port: int) -> None:
-        """Stop keeping a port; nothing happens if it is not kept."""
-        keeper = self._sockets.pop(port, None)
+    def share(self, port: int) -> None:
+        """Let a server that sets SO_REUSEADDR, as all do, listen on a port; nothing happens if it is not kept."""
+        keeper = self._sockets.get(port)
         if keeper is not None:
-            keeper.close()
+            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
     def let_go_all(self) -> None:
         """Stop keeping anything, claims included."""
-        for port in list(self._sockets):
-            self.let_go(port)
+        while self._sockets:
+            self._sockets.popitem()[1].close()
         while self._claims:
             self._claims.popitem()[1].close()
