@@ -45,6 +45,8 @@ BATCH_BYTES_MAX: Final = 2 * 1024 * 1024
 WAITING_MAX: Final = 2_000
 CALLS_MAX: Final = 16
 SILENT_SECONDS: Final = 0.05
+TURNS_TO_LEAVE: Final = 3
+"""Of the event loop: for what waits to be taken, for the call to be made, for gRPC to send it."""
 QUIET_SECONDS: Final = 1.0
 """How long a replica may leave a call without any outcome before others are preferred."""
 AGAIN_SECONDS: Final = 0.03
@@ -170,6 +172,11 @@ class Lane:
                 async for answer in answers:
                     self._heard(timer)
                     quiet.heard()
+                    if self._leaving:
+                        # Its outcomes wake everybody who is answered. The next call goes first: it takes less time,
+                        # and capacity works on it meanwhile.
+                        for _ in range(TURNS_TO_LEAVE):
+                            await asyncio.sleep(0)
                     for outcome in answer.outcomes:
                         item = left.pop(outcome.index, None)
                         if item is not None:
