@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -19,6 +20,9 @@ HOLDS_OF_A_CHANGE = 500
 """As many as a row of the journal may tell of."""
 
 HOLDS_OF_A_STATEMENT = 50_000
+
+HEARD_SECONDS_MAX = 30.0
+HEARD_POLL_SECONDS = 0.1
 
 # A UUIDv7 of 2024: the holds are older than those that are placed beside them. {event} keeps events apart.
 HOLD_ID = "018cc251-f400-7{event:03x}-8000-{number:012x}"
@@ -50,7 +54,7 @@ def add_live_holds(connection: psycopg.Connection[Any], show: Show, *, hold_id: 
             for table, key in (("holds", "id"), ("hold_lines", "hold_id")):
                 connection.execute(_copies(connection, table, key, own), bounds | {"pattern": hold_id})
         with connection.transaction():
-            last, totals = _journal(connection, show, hold_id=hold_id, count=count, number=number)
+            first, last, totals = _journal(connection, show, hold_id=hold_id, count=count, number=number)
             connection.execute(
                 "UPDATE capacity.event_inventories SET version = %s, held = %s, live_holds = live_holds + %s"
                 " WHERE event_id = %s",
@@ -59,8 +63,22 @@ def add_live_holds(connection: psycopg.Connection[Any], show: Show, *, hold_id: 
             connection.execute(
                 "UPDATE capacity.sections SET held = held + %s WHERE id = %s", (count, show.section_ids[0])
             )
+        _consumed(connection, show, first=first, last=last)
     finally:
         connection.execute("RESET session_replication_role")
+
+
+def _consumed(connection: psycopg.Connection[Any], show: Show, *, first: int, last: int) -> None:
+    """Let events have heard of the changes, as it would have of commits: it does not fetch them while it is measured.
+
+    Waits until it has heard of the last real one. Raises TimeoutError when it has not in `HEARD_SECONDS_MAX`.
+    """
+    deadline = time.monotonic() + HEARD_SECONDS_MAX
+    move = "UPDATE events.positions SET version = %s WHERE aggregate_id = %s AND version = %s"
+    while connection.execute(move, (last, show.event_id, first)).rowcount != 1:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"events has not heard of version {first}")
+        time.sleep(HEARD_POLL_SECONDS)
 
 
 def _copies(connection: psycopg.Connection[Any], table: str, key: str, own: dict[str, str]) -> sql.Composed:
@@ -86,8 +104,8 @@ def _copies(connection: psycopg.Connection[Any], table: str, key: str, own: dict
 
 def _journal(
     connection: psycopg.Connection[Any], show: Show, *, hold_id: str, count: int, number: int
-) -> tuple[int, int]:
-    """Add the changes that tell of the holds; give the last version and the places held after it."""
+) -> tuple[int, int, int]:
+    """Add the changes that tell of the holds; give the version before them, the last, and the places held then."""
     row = connection.execute(
         "SELECT change.version, change.body, change.occur_time, change.organization_id FROM capacity.inventory_changes"
         " AS change JOIN capacity.holds AS hold ON hold.event_id = change.event_id"
@@ -105,7 +123,7 @@ def _journal(
             rows.write_row(
                 (organization_id, show.event_id, told.version, told.SerializeToString(), occur_time, occur_time)
             )
-    return version + -(-count // HOLDS_OF_A_CHANGE), change.totals.held + count
+    return version, version + -(-count // HOLDS_OF_A_CHANGE), change.totals.held + count
 
 
 def _changes(
